@@ -1,0 +1,1 @@
+"""Runtimes that run a network behind one narrow protocol."""

@@ -1,0 +1,1 @@
+"""How frames get from one process of a lane to the next without being copied."""

@@ -1,0 +1,1 @@
+"""The only room that knows Ray: sessions, lanes and the service that drives a job over them."""

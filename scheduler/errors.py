@@ -1,0 +1,174 @@
+"""The error tree. Each leaf is one thing that can go wrong, with a code that never changes.
+
+An error states what was found, what was wanted and what to do next. It survives pickling, so a
+lane in another process raises exactly what the user reads.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SwapfarmError(Exception):
+    """Base of all errors a user can meet.
+
+    Args:
+        found: the value or state that was met, named exactly.
+        wanted: what would have been right.
+        next_step: what the user can do now.
+    """
+
+    code: ClassVar[str] = "internal"
+    exit_code: ClassVar[int] = 70
+    transient: ClassVar[bool] = False
+
+    def __init__(self, found: str, wanted: str, next_step: str) -> None:
+        super().__init__(found, wanted, next_step)
+        self.found = found
+        self.wanted = wanted
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.found}. Wanted: {self.wanted}. Next: {self.next_step}"
+
+
+class InputError(SwapfarmError):
+    """The film, the face or a setting cannot be used. Trying again would give the same."""
+
+    code = "input"
+    exit_code = 3
+
+
+class SettingInvalid(InputError):
+    code = "setting.invalid"
+    exit_code = 2
+
+
+class MediaMissing(InputError):
+    code = "media.missing"
+
+
+class MediaUnreadable(InputError):
+    """The file is there but no demuxer or decoder makes sense of it."""
+
+    code = "media.unreadable"
+
+
+class MediaWithoutVideo(InputError):
+    code = "media.no-video"
+
+
+class MediaWithoutFrames(InputError):
+    code = "media.no-frames"
+
+
+class MediaUnsupported(InputError):
+    code = "media.unsupported"
+
+
+class SourceUnreadable(InputError):
+    code = "source.unreadable"
+
+
+class SourceWithoutFace(InputError):
+    code = "source.no-face"
+
+
+class SourceAmbiguous(InputError):
+    """More than one face in a source picture and no word on which one is meant."""
+
+    code = "source.ambiguous"
+
+
+class OutputInvalid(InputError):
+    code = "output.invalid"
+
+
+class ModelError(SwapfarmError):
+    code = "model"
+    exit_code = 4
+
+
+class ModelUnknown(ModelError):
+    code = "model.unknown"
+
+
+class ModelCorrupt(ModelError):
+    code = "model.corrupt"
+
+
+class ModelUnavailable(ModelError):
+    """A model's source did not deliver it."""
+
+    code = "model.unavailable"
+
+
+class StorageError(SwapfarmError):
+    code = "storage"
+    exit_code = 5
+
+
+class DiskFull(StorageError):
+    code = "storage.full"
+
+
+class StorageUnwritable(StorageError):
+    code = "storage.unwritable"
+
+
+class RenderError(SwapfarmError):
+    """A chunk cannot be made right however often it is tried."""
+
+    code = "render"
+    exit_code = 6
+
+
+class FramesLost(RenderError):
+    """A decoder or a segment gave other frames than the index names."""
+
+    code = "render.frames-lost"
+
+
+class SegmentMismatch(RenderError):
+    """Segments that must share codec headers do not."""
+
+    code = "render.segment-mismatch"
+
+
+class EncoderFailed(RenderError):
+    code = "render.encoder"
+
+
+class LaneError(SwapfarmError):
+    """Something around the work died; the same work elsewhere may well succeed."""
+
+    code = "lane"
+    exit_code = 7
+    transient = True
+
+
+class LaneDied(LaneError):
+    code = "lane.died"
+
+
+class LinkClosed(LaneError):
+    """The stage at the other end of a link went away; its own error is the cause."""
+
+    code = "lane.link-closed"
+
+
+class AttemptsExhausted(LaneError):
+    """A task failed for passing reasons as often as the job allows."""
+
+    code = "lane.attempts-exhausted"
+    transient = False
+
+
+class ClusterUnreachable(SwapfarmError):
+    code = "cluster.unreachable"
+    exit_code = 8
+
+
+class Cancelled(SwapfarmError):
+    code = "cancelled"
+    exit_code = 130

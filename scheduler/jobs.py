@@ -1,0 +1,130 @@
+"""What a job is and what crosses a process line on its behalf. Names and numbers, never pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from scheduler.chunks import Chunk
+from scheduler.media import VideoIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderSettings:
+    """How segments are encoded. Part of the job: the same on every lane, whatever its machine."""
+
+    codec: str = "libx264"
+    """libx264, libx265, libsvtav1 or ffv1 (lossless)."""
+    preset: str = "veryfast"
+    quality: int = 18
+    """CRF on the codec's own scale; not used by lossless codecs."""
+    pix_fmt: str = ""
+    """FFmpeg's name; empty: the source's own format."""
+    threads: int = 1
+    """Encoder threads. A different number may give different bytes, so it belongs to the job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapSettings:
+    """What is put on the faces."""
+
+    model: str = "mesh"
+    """Name of a swapper."""
+    sources: tuple[str, ...]
+    """Absolute paths of pictures of the one person whose face is put on."""
+    source_face: int | None = None
+    """Which face of a source picture with several, from the left, 1-based."""
+    crop_size: int = 0
+    """Side of the aligned crop in pixels; 0: chosen from the size of the film's faces."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """All that decides the frames of a job, and where its files go."""
+
+    job_id: str
+    media: str
+    """Absolute path of the film."""
+    output: str
+    """Absolute path of the result; it appears there by rename."""
+    folder: str
+    """Absolute path of the job's own folder for analysis and segments."""
+    swap: SwapSettings
+    encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    chunk_seconds: float = 8.0
+    attempts: int = 3
+    """How often a task may be tried when it fails for passing reasons."""
+    record_masks: bool = False
+    """Keep each frame's blend mask beside the segments (for proofs and for editors)."""
+    frame_hashes: bool = False
+    """Keep a hash of each frame as it is handed to the encoder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalyseTask:
+    """Find the faces of one chunk."""
+
+    job: JobSpec
+    index: VideoIndex
+    chunk: Chunk
+    attempt: int
+
+    @property
+    def key(self) -> str:
+        return f"analyse/{self.chunk.index}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderTask:
+    """Swap, composite and encode one chunk."""
+
+    job: JobSpec
+    index: VideoIndex
+    chunk: Chunk
+    attempt: int
+    faces: int
+    """The most faces that any frame of the chunk has."""
+    crop_size: int
+
+    @property
+    def key(self) -> str:
+        return f"render/{self.chunk.index}"
+
+
+LaneTask = AnalyseTask | RenderTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """The result of an AnalyseTask: two tables on storage."""
+
+    chunk: int
+    faces_path: str
+    """Parquet after ``scheduler.tracks.SCHEMA``, frames of the chunk only (no halo)."""
+    frames_path: str
+    """Parquet after ``scheduler.tracks.FRAMES_SCHEMA``."""
+    frames: int
+    faces: int
+    cpu_ms: dict[str, float]
+    """CPU milliseconds by stage, for benchmarks and reports."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """The result of a RenderTask: one encoded chunk on storage."""
+
+    chunk: int
+    path: str
+    frames: int
+    first_pts: int
+    """In the film's time base."""
+    sha256: str
+    """Of the whole segment file."""
+    extradata_sha256: str
+    """Of the codec header; all segments of a job must share it."""
+    swapped_frames: int
+    """Frames with at least one swapped face."""
+    frame_hashes: tuple[str, ...] = ()
+    """With ``JobSpec.frame_hashes``: one a frame, of the planes as handed to the encoder."""
+    masks_path: str = ""
+    """With ``JobSpec.record_masks``: Parquet with one row for each patched region."""
+    cpu_ms: dict[str, float] = field(default_factory=dict)
