@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 LANDMARKS: Final = 468
 """Vertices of the face mesh (MediaPipe's canonical order)."""
@@ -30,3 +34,67 @@ FRAMES_SCHEMA: Final = pa.schema(
     ]
 )
 """change: how much the low-resolution luma differs from the frame before (``kernels.cuts``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FaceObservation:
+    """One face in one frame: a row of the table, unpacked."""
+
+    frame: int
+    track: int
+    """Number over the whole film; -1 before the stitch."""
+    box: NDArray[np.float32]
+    """[4] x0 y0 x1 y1 in pixels of the coded picture."""
+    landmarks: NDArray[np.float32]
+    """[468, 2] x y in pixels of the coded picture."""
+    score: float
+    visible: float
+
+
+def to_table(faces: Iterable[FaceObservation]) -> pa.Table:
+    """Rows in the order given, after ``SCHEMA``."""
+    rows = list(faces)
+    flat = {
+        "box": np.stack([f.box for f in rows]) if rows else np.zeros((0, 4)),
+        "landmarks": np.stack([f.landmarks for f in rows]) if rows else np.zeros((0, LANDMARKS, 2)),
+    }
+    columns = [
+        pa.array([f.frame for f in rows], pa.int64()),
+        pa.array([f.track for f in rows], pa.int32()),
+        pa.FixedSizeListArray.from_arrays(
+            pa.array(flat["box"].astype(np.float32).ravel(), pa.float32()), 4
+        ),
+        pa.FixedSizeListArray.from_arrays(
+            pa.array(flat["landmarks"].astype(np.float32).ravel(), pa.float32()), LANDMARKS * 2
+        ),
+        pa.array([f.score for f in rows], pa.float32()),
+        pa.array([f.visible for f in rows], pa.float32()),
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def from_table(table: pa.Table) -> list[FaceObservation]:
+    """The rows of a table after ``SCHEMA``, in its order. Exact: float32 in, float32 out."""
+    table = table.combine_chunks()
+    count = table.num_rows
+
+    def floats(name: str) -> NDArray[np.float32]:
+        column = table.column(name).combine_chunks()
+        return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32)
+
+    boxes = floats("box").reshape(count, 4)
+    landmarks = floats("landmarks").reshape(count, LANDMARKS, 2)
+    return [
+        FaceObservation(
+            frame=frame, track=track, box=box, landmarks=points, score=score, visible=visible
+        )
+        for frame, track, box, points, score, visible in zip(
+            table.column("frame").to_pylist(),
+            table.column("track").to_pylist(),
+            boxes,
+            landmarks,
+            table.column("score").to_pylist(),
+            table.column("visible").to_pylist(),
+            strict=True,
+        )
+    ]
