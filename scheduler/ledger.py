@@ -14,8 +14,14 @@ from enum import Enum
 from typing import Literal
 
 from scheduler.errors import AttemptsExhausted, LaneDied, SwapfarmError
+from scheduler.events import LaneLost, LaneReady, TaskDone, TaskFailed
 
 Kind = Literal["analyse", "render"]
+
+
+def task_key(kind: Kind, chunk: int) -> str:
+    """The name of a chunk's task, as lane tasks and events carry it."""
+    return f"{kind}/{chunk}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,34 +30,6 @@ class Planned:
 
     kind: Kind
     chunks: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneUp:
-    lane: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneDown:
-    lane: int
-    error: SwapfarmError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completed:
-    kind: Kind
-    chunk: int
-    attempt: int
-    lane: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    kind: Kind
-    chunk: int
-    attempt: int
-    lane: int
-    error: SwapfarmError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +42,7 @@ class Tick:
     """Time went by; waiting retries may be due."""
 
 
-Event = Planned | LaneUp | LaneDown | Completed | Failed | Joined | Tick
+Event = Planned | Joined | Tick | LaneReady | LaneLost | TaskDone | TaskFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +53,10 @@ class Start:
     chunk: int
     attempt: int
     lane: int
+
+    @property
+    def key(self) -> str:
+        return task_key(self.kind, self.chunk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +117,7 @@ class Ledger:
     lane_failures: int = 3
     retries: int = 0
     closed: bool = False
-    _tasks: dict[tuple[Kind, int], _Task] = field(default_factory=dict)
+    _tasks: dict[str, _Task] = field(default_factory=dict)
     _idle: set[int] = field(default_factory=set)
     _fallen: dict[int, int] = field(default_factory=dict)
 
@@ -146,15 +128,15 @@ class Ledger:
         match event:
             case Planned():
                 for chunk in range(event.chunks):
-                    self._tasks[event.kind, chunk] = _Task(kind=event.kind, chunk=chunk)
-            case LaneUp():
+                    self._tasks[task_key(event.kind, chunk)] = _Task(kind=event.kind, chunk=chunk)
+            case LaneReady():
                 self._idle.add(event.lane)
                 self._fallen.pop(event.lane, None)
-            case LaneDown():
+            case LaneLost():
                 return self._lane_down(event) or self._assign(now)
-            case Completed():
+            case TaskDone():
                 return self._completed(event) + self._assign(now)
-            case Failed():
+            case TaskFailed():
                 failure = self._failed(event, now)
                 return failure or self._assign(now)
             case Joined():
@@ -166,7 +148,7 @@ class Ledger:
 
     def state(self, kind: Kind, chunk: int) -> tuple[State, int]:
         """A task's state and the number of its current lease."""
-        task = self._tasks[kind, chunk]
+        task = self._tasks[task_key(kind, chunk)]
         return task.state, task.attempt
 
     def next_due(self) -> float | None:
@@ -186,13 +168,13 @@ class Ledger:
             out.append(Start(kind=task.kind, chunk=task.chunk, attempt=task.attempt, lane=lane))
         return out
 
-    def _current(self, event: Completed | Failed) -> _Task | None:
-        task = self._tasks.get((event.kind, event.chunk))
+    def _current(self, event: TaskDone | TaskFailed) -> _Task | None:
+        task = self._tasks.get(event.key)
         if task and task.state is State.RUNNING and task.attempt == event.attempt:
             return task
         return None
 
-    def _completed(self, event: Completed) -> list[Instruction]:
+    def _completed(self, event: TaskDone) -> list[Instruction]:
         self._idle.add(event.lane)
         task = self._current(event)
         if task is None:
@@ -203,7 +185,7 @@ class Ledger:
             return []
         return [Stitch()] if task.kind == "analyse" else [Join()]
 
-    def _failed(self, event: Failed, now: float) -> list[Instruction]:
+    def _failed(self, event: TaskFailed, now: float) -> list[Instruction]:
         if not isinstance(event.error, LaneDied):
             self._idle.add(event.lane)
         task = self._current(event)
@@ -227,7 +209,7 @@ class Ledger:
         self.retries += 1
         return []
 
-    def _lane_down(self, event: LaneDown) -> list[Instruction]:
+    def _lane_down(self, event: LaneLost) -> list[Instruction]:
         self._idle.discard(event.lane)
         self._fallen[event.lane] = self._fallen.get(event.lane, 0) + 1
         if self._fallen[event.lane] < self.lane_failures:

@@ -1,0 +1,51 @@
+"""What lanes tell: the events that an executor gives and the ledger takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scheduler.errors import SwapfarmError
+from scheduler.jobs import Analysis, Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneReady:
+    """The lane's processes are up and idle."""
+
+    lane: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneLost:
+    """The lane is gone; its running task, if any, was reported as failed just before."""
+
+    lane: int
+    error: SwapfarmError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskProgress:
+    """The running attempt has done this many frames of its chunk."""
+
+    key: str
+    attempt: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDone:
+    key: str
+    attempt: int
+    lane: int
+    result: Analysis | Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFailed:
+    key: str
+    attempt: int
+    lane: int
+    error: SwapfarmError
+
+
+ExecutorEvent = LaneReady | LaneLost | TaskProgress | TaskDone | TaskFailed
