@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scheduler.census import Census
+from scheduler.tracks import LANDMARKS, FaceObservation, to_table
+
+
+def face(frame: int, side: float) -> FaceObservation:
+    return FaceObservation(
+        frame=frame,
+        track=0,
+        box=np.array([0, 0, side, side / 2], np.float32),
+        landmarks=np.zeros((LANDMARKS, 2), np.float32),
+        score=1.0,
+        visible=1.0,
+    )
+
+
+def test_counts_are_by_frame_and_range() -> None:
+    census = Census(10)
+    census.add(to_table([face(2, 50), face(2, 60), face(3, 50)]))
+    census.add(to_table([face(7, 50)]))
+    assert (census.faces, census.frames_with_faces) == (4, 3)
+    assert [census.most_faces(*r) for r in ((0, 10), (3, 10), (4, 7))] == [2, 1, 0]
+
+
+@pytest.mark.parametrize(("side", "size"), [(20, 256), (150, 256), (260, 384), (2000, 512)])
+def test_the_crop_grows_with_the_faces(side: float, size: int) -> None:
+    census = Census(1)
+    census.add(to_table([face(0, side)]))
+    assert census.crop_size() == size
+
+
+def test_a_film_without_faces_has_the_smallest_crop() -> None:
+    census = Census(3)
+    census.add(to_table([]))
+    assert (census.faces, census.crop_size()) == (0, 256)

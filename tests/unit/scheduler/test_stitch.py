@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.stitch import Stitcher, overlap
+from scheduler.tracks import LANDMARKS, FaceObservation, from_table, to_table
+
+
+def face(frame: int, x: float, y: float = 10.0, side: float = 40.0) -> FaceObservation:
+    box = np.array([x, y, x + side, y + side], np.float32)
+    points = np.full((LANDMARKS, 2), x, np.float32)
+    return FaceObservation(frame=frame, track=-1, box=box, landmarks=points, score=0.9, visible=1.0)
+
+
+def tracks_of(tables: list[pa.Table], **settings: object) -> list[tuple[int, int]]:
+    stitcher = Stitcher(**settings)  # type: ignore[arg-type]
+    rows = [f for table in tables for f in from_table(stitcher.extend(table))]
+    return [(f.frame, f.track) for f in rows]
+
+
+def test_two_faces_that_pass_each_other_slowly_keep_their_tracks() -> None:
+    film = [f for n in range(30) for f in (face(n, 10 + n), face(n, 200 - n))]
+    assert tracks_of([to_table(film)]) == [(n, t) for n in range(30) for t in (0, 1)]
+
+
+def test_no_track_goes_over_a_cut() -> None:
+    film = [face(n, 10) for n in range(6)]
+    assert [t for _, t in tracks_of([to_table(film)], cuts=[3])] == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_short_gap_is_bridged_and_a_long_one_is_not() -> None:
+    near = [face(n, 10) for n in (0, 1, 9)]
+    far = [face(n, 10) for n in (0, 1, 40)]
+    assert [t for _, t in tracks_of([to_table(near)])] == [0, 0, 0]
+    assert [t for _, t in tracks_of([to_table(far)])] == [0, 0, 1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    borders=st.sets(st.integers(1, 39), max_size=6),
+    xs=st.lists(st.floats(0, 400), min_size=1, max_size=4),
+)
+def test_where_the_chunks_were_cut_cannot_be_seen(borders: set[int], xs: list[float]) -> None:
+    film = [face(n, x + 3 * n * (-1) ** i) for n in range(40) for i, x in enumerate(xs)]
+    edges = [0, *sorted(borders), 40]
+    parts = [
+        to_table([f for f in film if a <= f.frame < b])
+        for a, b in zip(edges, edges[1:], strict=False)
+    ]
+    assert tracks_of(parts, cuts=[17]) == tracks_of([to_table(film)], cuts=[17])
+
+
+def test_tables_out_of_order_are_refused() -> None:
+    stitcher = Stitcher()
+    stitcher.extend(to_table([face(5, 10)]))
+    with pytest.raises(ValueError, match="frame 4 after frame 5"):
+        stitcher.extend(to_table([face(4, 10)]))
+
+
+def test_overlap_of_half_shifted_boxes_is_a_third() -> None:
+    a, b = np.array([0, 0, 10, 10], np.float32), np.array([5, 0, 15, 10], np.float32)
+    assert overlap(a, b) == pytest.approx(1 / 3)
+    assert overlap(a, a + 20) == 0.0
