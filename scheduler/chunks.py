@@ -20,4 +20,3 @@ class Chunk:
     @property
     def frames(self) -> int:
         return self.stop - self.start
-

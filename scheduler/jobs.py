@@ -53,10 +53,29 @@ class JobSpec:
     chunk_seconds: float = 8.0
     attempts: int = 3
     """How often a task may be tried when it fails for passing reasons."""
-    record_masks: bool = False
-    """Keep each frame's blend mask beside the segments (for proofs and for editors)."""
-    frame_hashes: bool = False
-    """Keep a hash of each frame as it is handed to the encoder."""
+    masks_output: str = ""
+    """Where to put each frame's blend mask (for proofs and for editors); empty: nowhere."""
+    hashes_output: str = ""
+    """Where to put a hash of each frame as it is handed to the encoder; empty: nowhere."""
+
+    @property
+    def record_masks(self) -> bool:
+        return bool(self.masks_output)
+
+    @property
+    def frame_hashes(self) -> bool:
+        return bool(self.hashes_output)
+
+    @property
+    def partial(self) -> str:
+        """The half-written result: beside ``output``, so that a rename publishes it."""
+        folder, _, name = self.output.rpartition("/")
+        return f"{folder}/.{self.job_id}.partial.{name.rpartition('.')[2]}"
+
+    @property
+    def tracks(self) -> str:
+        """The stitched table (``scheduler.tracks.SCHEMA``) that renders read."""
+        return f"{self.folder}/tracks.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,3 +147,30 @@ class Segment:
     masks_path: str = ""
     """With ``JobSpec.record_masks``: Parquet with one row for each patched region."""
     cpu_ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSummary:
+    """What a finished job did."""
+
+    job_id: str
+    output: str
+    frames: int
+    faces: int
+    """Faces found, counted once for each frame that they are in."""
+    tracks: int
+    frames_with_faces: int
+    swapped_frames: int
+    cuts: int
+    chunks: int
+    retries: int
+    crop_size: int
+    seconds: float
+    """Wall time from the probe to the published file."""
+    phase_seconds: dict[str, float]
+    cpu_ms_per_frame: dict[str, float]
+    """CPU milliseconds of each stage over the film's frames."""
+
+    @property
+    def fps(self) -> float:
+        return self.frames / self.seconds if self.seconds else 0.0

@@ -1,0 +1,277 @@
+"""Drives one job: asks the ledger what to do, lets lanes and rooms do it, tells the ledger.
+
+What lanes do (analyse, render) goes to the executor; what needs the whole film (probe, stitch,
+join, publish) is done here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from actors.muxer import check_container, join
+from actors.prober import probe
+from kernels.cuts import find_cuts
+
+from cluster.executor import Executor
+from cluster.folders import claim, release, storage_error
+from cluster.publish import publish_film, publish_hashes, publish_masks
+from scheduler.census import Census
+from scheduler.chunks import Chunk, plan_chunks
+from scheduler.errors import FramesLost
+from scheduler.events import TaskDone, TaskProgress
+from scheduler.jobs import AnalyseTask, Analysis, JobSpec, JobSummary, RenderTask, Segment
+from scheduler.ledger import (
+    Event,
+    Fail,
+    Finish,
+    Instruction,
+    Join,
+    Joined,
+    Kind,
+    Ledger,
+    Planned,
+    Start,
+    Stitch,
+    Tick,
+)
+from scheduler.media import VideoIndex
+from scheduler.progress import JobSnapshot
+from scheduler.stitch import Stitcher
+from scheduler.tally import Tally
+from scheduler.tracks import SCHEMA
+
+POLL_SECONDS: Final = 0.2
+
+
+@dataclass(slots=True)
+class _Film:
+    """What the service learns of the film while the job goes on."""
+
+    index: VideoIndex
+    chunks: dict[Kind, tuple[Chunk, ...]] = field(default_factory=dict)
+    analyses: dict[int, Analysis] = field(default_factory=dict)
+    segments: dict[int, Segment] = field(default_factory=dict)
+    census: Census = field(default_factory=lambda: Census(0))
+    cuts: int = 0
+    tracks: int = 0
+    crop_size: int = 0
+
+
+class JobService:
+    """Runs one job to its end.
+
+    Args:
+        open_executor: brings lanes up; called once the film and the faces have proved usable, so
+            that a user with a broken film does not wait for lanes.
+        check_sources: raises an InputError when the job's source pictures cannot be used.
+        watch: is told how far the job is, a few times a second.
+        marking: container metadata for the result (says that faces were altered, and by what).
+    """
+
+    def __init__(
+        self,
+        *,
+        open_executor: Callable[[], Executor],
+        check_sources: Callable[[JobSpec], object],
+        watch: Callable[[JobSnapshot], None],
+        marking: dict[str, str],
+    ) -> None:
+        self._open_executor = open_executor
+        self._check_sources = check_sources
+        self._watch = watch
+        self._marking = marking
+        self._ledger = Ledger()
+        self._tally: Tally | None = None
+        self._phases: dict[str, float] = {}
+
+    def run(self, job: JobSpec, *, keep: bool = False) -> JobSummary:
+        """Work the job off and publish its result.
+
+        Whatever ends the job early (an error, Ctrl-C), its lanes, its folder and its half-written
+        output are gone when this returns.
+
+        Raises:
+            SwapfarmError: why the job cannot be finished.
+        """
+        began = time.monotonic()
+        self._ledger = Ledger(attempts=job.attempts)
+        folder, partial = Path(job.folder), Path(job.partial)
+        claim(folder, partial)
+        kept = False
+        try:
+            self._announce(job, "probe")
+            index = probe(job.media)
+            check_container(index, Path(job.output), job.encoder)
+            self._check_sources(job)
+            film = _Film(index=index, census=Census(index.frames))
+            executor = self._open_executor()
+            try:
+                self._drive(job, film, executor)
+            finally:
+                executor.close()
+            kept = keep
+            return self._summary(job, film, time.monotonic() - began)
+        except OSError as error:
+            raise storage_error(error, Path(error.filename or folder)) from error
+        finally:
+            release(folder, partial, keep=kept)
+
+    def _drive(self, job: JobSpec, film: _Film, executor: Executor) -> None:
+        """The loop: events in, instructions out, until nothing is left to do."""
+        todo = self._plan(job, film, "analyse", plan_chunks(film.index, seconds=job.chunk_seconds))
+        while True:
+            for instruction in todo:
+                match instruction:
+                    case Start():
+                        executor.start(self._task(job, film, instruction), instruction.lane)
+                    case Stitch():
+                        todo = self._stitch(job, film)
+                        break
+                    case Join():
+                        todo = self._join(job, film)
+                        break
+                    case Fail():
+                        raise instruction.error
+                    case Finish():
+                        return
+            else:
+                todo = self._listen(film, executor)
+
+    def _listen(self, film: _Film, executor: Executor) -> list[Instruction]:
+        """Wait for lanes to tell something and pass it to the ledger."""
+        out: list[Instruction] = []
+        for event in executor.poll(POLL_SECONDS):
+            if isinstance(event, TaskProgress):
+                if self._tally:
+                    self._tally.count(event)
+                continue
+            out += self._tell(event)
+            if isinstance(event, TaskDone):
+                self._keep_result(film, event)
+        out += self._tell(Tick())
+        if self._tally:
+            self._watch(self._tally.snapshot(self._ledger, time.monotonic()))
+        return out
+
+    def _keep_result(self, film: _Film, event: TaskDone) -> None:
+        result = event.result
+        kind: Kind = "analyse" if isinstance(result, Analysis) else "render"
+        # A stale attempt may report too; the ledger knows which lease is current.
+        if self._ledger.state(kind, result.chunk)[1] != event.attempt:
+            return
+        wanted = film.chunks[kind][result.chunk].frames
+        if result.frames != wanted:
+            raise FramesLost(
+                f"chunk {result.chunk} came back from {kind} with {result.frames} frames",
+                f"{wanted} frames",
+                "report this with the film's `farm doctor --json`; nothing was published",
+            )
+        if isinstance(result, Analysis):
+            film.analyses[result.chunk] = result
+        else:
+            film.segments[result.chunk] = result
+
+    def _plan(
+        self, job: JobSpec, film: _Film, kind: Kind, chunks: tuple[Chunk, ...]
+    ) -> list[Instruction]:
+        film.chunks[kind] = chunks
+        self._phases[kind] = time.monotonic()
+        todo = self._tell(Planned(kind=kind, chunks=len(chunks)))
+        self._tally = Tally(job_id=job.job_id, kind=kind, chunks=chunks, began=self._phases[kind])
+        return todo
+
+    def _task(self, job: JobSpec, film: _Film, start: Start) -> AnalyseTask | RenderTask:
+        chunk = film.chunks[start.kind][start.chunk]
+        if start.kind == "analyse":
+            return AnalyseTask(job=job, index=film.index, chunk=chunk, attempt=start.attempt)
+        return RenderTask(
+            job=job,
+            index=film.index,
+            chunk=chunk,
+            attempt=start.attempt,
+            faces=film.census.most_faces(chunk.start, chunk.stop),
+            crop_size=film.crop_size,
+        )
+
+    def _stitch(self, job: JobSpec, film: _Film) -> list[Instruction]:
+        """Join the chunk tables, find the cuts and plan the renders."""
+        self._announce(job, "stitch")
+        analyses = [film.analyses[chunk.index] for chunk in film.chunks["analyse"]]
+        changes = [
+            pq.read_table(a.frames_path, columns=["change"]).column("change").to_numpy()
+            for a in analyses
+        ]
+        cuts = find_cuts(np.concatenate(changes).astype(np.float32))
+        stitcher = Stitcher(cuts=cuts)
+        with pq.ParquetWriter(job.tracks, SCHEMA) as writer:
+            for analysis in analyses:
+                table: pa.Table = stitcher.extend(pq.read_table(analysis.faces_path, schema=SCHEMA))
+                film.census.add(table)
+                writer.write_table(table)
+        film.cuts, film.tracks = len(cuts), stitcher.tracks
+        film.crop_size = job.swap.crop_size or film.census.crop_size()
+        chunks = plan_chunks(film.index, seconds=job.chunk_seconds, cuts=cuts)
+        return self._plan(job, film, "render", chunks)
+
+    def _join(self, job: JobSpec, film: _Film) -> list[Instruction]:
+        """Join the segments and publish the film: fsync, then rename."""
+        self._tally = None
+        self._announce(job, "join")
+        segments = [film.segments[chunk.index] for chunk in film.chunks["render"]]
+        join(film.index, segments, Path(job.partial), marking=self._marking)
+        self._announce(job, "publish")
+        if job.hashes_output:
+            publish_hashes(film.index, segments, Path(job.hashes_output))
+        if job.masks_output:
+            publish_masks(segments, Path(job.masks_output))
+        publish_film(Path(job.partial), Path(job.output))
+        return self._tell(Joined())
+
+    def _tell(self, event: Event) -> list[Instruction]:
+        return self._ledger.handle(event, time.monotonic())
+
+    def _announce(self, job: JobSpec, phase: str) -> None:
+        self._phases[phase] = time.monotonic()
+        self._watch(
+            JobSnapshot(
+                job_id=job.job_id,
+                phase=phase,
+                frames_done=0,
+                frames_total=0,
+                retries=self._ledger.retries,
+            )
+        )
+
+    def _summary(self, job: JobSpec, film: _Film, seconds: float) -> JobSummary:
+        cpu: Counter[str] = Counter()
+        for result in (*film.analyses.values(), *film.segments.values()):
+            for stage, ms in result.cpu_ms.items():
+                kind = "analyse" if isinstance(result, Analysis) else "render"
+                cpu[f"{kind}.{stage}"] += ms  # type: ignore[assignment]
+        times = [*self._phases.items(), ("end", time.monotonic())]
+        return JobSummary(
+            job_id=job.job_id,
+            output=job.output,
+            frames=film.index.frames,
+            faces=film.census.faces,
+            tracks=film.tracks,
+            frames_with_faces=film.census.frames_with_faces,
+            swapped_frames=sum(s.swapped_frames for s in film.segments.values()),
+            cuts=film.cuts,
+            chunks=len(film.segments),
+            retries=self._ledger.retries,
+            crop_size=film.crop_size,
+            seconds=seconds,
+            phase_seconds={
+                name: after - at for (name, at), (_, after) in zip(times, times[1:], strict=False)
+            },
+            cpu_ms_per_frame={stage: ms / film.index.frames for stage, ms in cpu.items()},
+        )

@@ -1,0 +1,180 @@
+"""From what a person typed to a job: paths made absolute, defaults filled in, nonsense refused."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from farm.config import Settings
+from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
+from scheduler.jobs import EncoderSettings, JobSpec, SwapSettings
+
+CODECS: Final = {
+    "libx264": ("veryfast", 18),
+    "libx265": ("fast", 20),
+    "libsvtav1": ("8", 26),
+    "ffv1": ("", 0),
+}
+"""Preset and CRF of each codec unless the user says otherwise: visually near lossless."""
+
+CONTAINERS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".nut")
+SWAPPERS: Final = ("mesh",)
+
+
+def new_job_id() -> str:
+    """A name that sorts by time and meets no other."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def encoder_settings(
+    settings: Settings, *, codec: str | None, preset: str | None, quality: int | None, pix_fmt: str
+) -> EncoderSettings:
+    """The encoder of a job: the command line over the settings file over the codec's defaults.
+
+    Raises:
+        SettingInvalid: no such codec, or a quality beyond its scale.
+    """
+    section = settings.encoder
+    chosen = codec or section.codec
+    if chosen not in CODECS:
+        raise SettingInvalid(
+            f"encoder {chosen!r}", "one of " + ", ".join(CODECS), "choose one with --encoder"
+        )
+    # A preset or quality from the settings file is meant for the codec that stands beside it.
+    of_section = section if chosen == section.codec else None
+    default_preset, default_quality = CODECS[chosen]
+    wanted = quality if quality is not None else of_section.quality if of_section else None
+    best = 63 if chosen == "libsvtav1" else 51
+    if wanted is not None and not 0 <= wanted <= best:
+        raise SettingInvalid(
+            f"quality {wanted} for {chosen}", f"a CRF of 0 (best) to {best}", "correct --quality"
+        )
+    return EncoderSettings(
+        codec=chosen,
+        preset=preset or (of_section.preset if of_section else "") or default_preset,
+        quality=default_quality if wanted is None else wanted,
+        pix_fmt=pix_fmt,
+        threads=section.threads,
+    )
+
+
+def default_output(video: Path, codec: str) -> Path:
+    """``film.mp4`` -> ``film.swapped.mp4`` beside it, in a container that keeps exact PTS."""
+    suffix = video.suffix.lower() if video.suffix.lower() in CONTAINERS else ".mp4"
+    if codec == "ffv1" and suffix not in (".mov", ".nut", ".mkv"):
+        suffix = ".mov"
+    return video.with_name(f"{video.stem}.swapped{suffix}")
+
+
+def check_output(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse an output that could not be written or would destroy something.
+
+    Raises:
+        OutputInvalid: it is an input, a folder, there already, or no known container.
+        StorageUnwritable: its folder does not exist or may not be written to.
+    """
+    shown = repr(str(output))
+    if output.suffix.lower() not in CONTAINERS:
+        raise OutputInvalid(
+            f"the output {shown} ends in {output.suffix or 'nothing'!r}",
+            "a film: " + ", ".join(CONTAINERS),
+            "give -o a name with one of these endings",
+        )
+    if output.is_dir():
+        raise OutputInvalid(f"{shown} is a folder", "the name of a file", "add a file name to -o")
+    for path in inputs:
+        if output.exists() and path.exists() and output.samefile(path):
+            raise OutputInvalid(
+                f"the output is the input {str(path)!r}", "another file", "choose another -o"
+            )
+    if output.exists() and not overwrite:
+        raise OutputInvalid(
+            f"{shown} is there already", "a new file", "choose another -o, or add --overwrite"
+        )
+    check_folder(output)
+
+
+def check_folder(output: Path) -> None:
+    """Refuse a file whose folder is not there or may not be written to.
+
+    Raises:
+        StorageUnwritable: says which of the two.
+    """
+    folder = output.parent
+    if not folder.is_dir():
+        raise StorageUnwritable(
+            f"there is no folder {str(folder)!r}",
+            "a folder for the result",
+            "make it, or choose another -o",
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageUnwritable(
+            f"this user may not write in {str(folder)!r}",
+            "a folder this user may write to",
+            "change its permissions, or choose another -o",
+        )
+
+
+def absolute(path: Path) -> Path:
+    """Absolute, symbolic links kept: the user's name for a file is the one that errors show."""
+    return Path(os.path.abspath(path.expanduser()))
+
+
+def build_job(
+    settings: Settings,
+    *,
+    video: Path,
+    sources: Sequence[Path],
+    output: Path | None,
+    encoder: EncoderSettings,
+    swapper: str = "mesh",
+    source_face: int | None = None,
+    crop_size: int = 0,
+    chunk_seconds: float | None = None,
+    attempts: int = 3,
+    overwrite: bool = False,
+    work_dir: Path | None = None,
+    masks: Path | None = None,
+    hashes: Path | None = None,
+) -> JobSpec:
+    """The job that these choices describe. Reads nothing but folders; the film comes later.
+
+    Raises:
+        SettingInvalid, OutputInvalid, StorageUnwritable: what is wrong and how to mend it.
+    """
+    if swapper not in SWAPPERS:
+        raise SettingInvalid(
+            f"swapper {swapper!r}", "one of " + ", ".join(SWAPPERS), "choose one with --swapper"
+        )
+    if not sources:
+        raise SettingInvalid("no --source", "a picture of the face to put on", "add --source FACE")
+    video = absolute(video)
+    faces = [absolute(source) for source in sources]
+    result = absolute(output) if output else default_output(video, encoder.codec)
+    check_output(result, [video, *faces], overwrite=overwrite)
+    for extra in (masks, hashes):
+        if extra:
+            check_folder(absolute(extra))
+    job_id = new_job_id()
+    root = absolute(work_dir) if work_dir else settings.state_dir / "jobs"
+    return JobSpec(
+        job_id=job_id,
+        media=str(video),
+        output=str(result),
+        folder=str(root / job_id),
+        swap=SwapSettings(
+            model=swapper,
+            sources=tuple(map(str, faces)),
+            source_face=source_face,
+            crop_size=crop_size,
+        ),
+        encoder=encoder,
+        chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
+        attempts=attempts,
+        masks_output=str(absolute(masks)) if masks else "",
+        hashes_output=str(absolute(hashes)) if hashes else "",
+    )
