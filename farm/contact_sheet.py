@@ -1,0 +1,202 @@
+"""A picture that shows what a job did: frames of the film above, the same frames of the result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from numpy.typing import NDArray
+
+from actors.formats import picture_format
+from actors.prober import probe
+from cluster.folders import storage_error
+from scheduler.errors import FramesLost, MediaUnreadable, SettingInvalid
+from scheduler.media import VideoIndex
+
+Image = NDArray[np.uint8]
+"""[h, w, 3] R'G'B', 8 bits."""
+
+CELL: Final = 480
+"""Longest side of one frame on the sheet, in pixels."""
+GAP: Final = 8
+PAPER: Final = (24, 24, 24)
+INK: Final = (235, 235, 235)
+COLUMNS: Final = 3
+
+_MATRICES: Final = {
+    "bt601": Colorspace.ITU601,
+    "bt709": Colorspace.ITU709,
+    "bt2020": Colorspace.BT2020,
+    "rgb": Colorspace.ITU709,  # not used: the samples are R'G'B' already
+}
+
+
+def time_code(seconds: float) -> str:
+    """Hours, minutes, seconds and milliseconds: 0:01:02.500."""
+    millis = round(seconds * 1000)
+    minutes, millis = divmod(millis, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{millis // 1000:02}.{millis % 1000:03}"
+
+
+def evenly(frames: int, wanted: int) -> list[int]:
+    """Indices of at most ``wanted`` frames, each in the middle of its equal share of the film."""
+    count = min(frames, wanted)
+    return [(2 * place + 1) * frames // (2 * count) for place in range(count)]
+
+
+def read_frames(index: VideoIndex, wanted: Sequence[int]) -> Iterator[Image]:
+    """The wanted frames (rising indices) as a player shows them: turned, in square pixels.
+
+    Raises:
+        FramesLost: the decoder does not give a frame that the index names.
+        MediaUnreadable: the file cannot be decoded.
+    """
+    try:
+        with av.open(index.path) as container:
+            for frame in wanted:
+                yield _upright(_decode(container, index, frame), index)
+    except av.FFmpegError as error:
+        raise MediaUnreadable(
+            f"{index.path}: {error.strerror}", "a file that decodes", "check that the file plays"
+        ) from error
+
+
+def _decode(
+    container: av.container.InputContainer, index: VideoIndex, wanted: int
+) -> av.VideoFrame:
+    stream = container.streams[index.stream]
+    assert isinstance(stream, av.VideoStream)
+    target = index.pts[wanted]
+    keyframe = index.keyframe_before(wanted)
+    while True:
+        container.seek(index.pts[keyframe], stream=stream, backward=True)
+        for frame in container.decode(stream):
+            if frame.pts is None or frame.pts < target:
+                continue
+            if frame.pts == target:
+                return frame
+            break
+        if keyframe == 0:
+            raise FramesLost(
+                f"{index.path}: no frame with PTS {target}",
+                "each frame that the index names",
+                "check that the file plays to its end",
+            )
+        # The seek landed behind the frame (open groups, sloppy indices): start further back.
+        keyframe = index.keyframe_before(keyframe - 1)
+
+
+def _upright(frame: av.VideoFrame, index: VideoIndex) -> Image:
+    layout = picture_format(index)
+    rgb = frame.reformat(
+        format="rgb24",
+        src_colorspace=_MATRICES[layout.matrix],
+        dst_colorspace=Colorspace.ITU709,
+        src_color_range=ColorRange.JPEG if layout.full_range else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+    ).to_ndarray()
+    width = max(1, round(index.width * index.sample_aspect_ratio))
+    scale = CELL / max(width, index.height)
+    size = (max(1, round(width * scale)), max(1, round(index.height * scale)))
+    shown = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return np.ascontiguousarray(np.rot90(shown, -(index.rotation // 90)), dtype=np.uint8)
+
+
+def _label(image: Image, text: str) -> Image:
+    """``image`` with a word in its lower left corner, readable on any ground."""
+    scale, face = 0.45, cv2.FONT_HERSHEY_SIMPLEX
+    (width, height), descent = cv2.getTextSize(text, face, scale, 1)
+    bottom, left = image.shape[0] - 6, 6
+    box = image[bottom - height - 5 : bottom + descent, left - 3 : left + width + 4]
+    box[...] = box // 4
+    cv2.putText(image, text, (left, bottom - 2), face, scale, INK, 1, cv2.LINE_AA)
+    return image
+
+
+def arrange(pairs: Sequence[tuple[Image, Image]], codes: Sequence[str]) -> Image:
+    """Lay pairs of equal-sized pictures out in bands of COLUMNS, originals above results."""
+    height, width = pairs[0][0].shape[:2]
+    columns = min(COLUMNS, len(pairs))
+    bands = -(-len(pairs) // columns)
+    band_height = 2 * height + 2 * GAP
+    sheet = np.full(
+        (bands * (band_height + GAP) + GAP, columns * (width + GAP) + GAP, 3), PAPER, np.uint8
+    )
+    for place, (pair, code) in enumerate(zip(pairs, codes, strict=True)):
+        band, column = divmod(place, columns)
+        x = GAP + column * (width + GAP)
+        y = GAP + band * (band_height + GAP)
+        for row, (image, word) in enumerate(zip(pair, ("original", "swapped"), strict=True)):
+            top = y + row * (height + GAP // 2)
+            sheet[top : top + height, x : x + width] = _label(image, f"{word}  {code}")
+    return sheet
+
+
+def write_png(image: Image, path: Path) -> None:
+    """Write by temporary file, fsync and rename.
+
+    Raises:
+        StorageUnwritable, DiskFull: the file cannot be written.
+    """
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert done, "PNG holds any 8-bit RGB picture"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def contact_sheet(original: Path, result: Path, sheet: Path, frames: int = 6) -> None:
+    """Write a PNG with ``frames`` evenly spaced frames before and after.
+
+    Args:
+        original: the film as it was.
+        result: the film as it came out; frame for frame the same length.
+        sheet: where the PNG goes; replaced if it is there.
+        frames: how many frames at most.
+
+    Raises:
+        SettingInvalid: ``sheet`` is not named .png, or ``frames`` is not positive.
+        FramesLost: the two films differ in length, or a frame cannot be found.
+        StorageUnwritable, DiskFull: the PNG cannot be written.
+    """
+    check_sheet_path(sheet)
+    if frames < 1:
+        raise SettingInvalid(f"{frames} frames", "one frame or more", "ask for more frames")
+    before, after = probe(original), probe(result)
+    if before.frames != after.frames:
+        raise FramesLost(
+            f"{original} has {before.frames} frames, {result} has {after.frames}",
+            "as many frames in the result as in the film",
+            "render the film again",
+        )
+    wanted = evenly(before.frames, frames)
+    pairs = list(zip(read_frames(before, wanted), read_frames(after, wanted), strict=True))
+    codes = [time_code(float(before.time(frame))) for frame in wanted]
+    write_png(arrange(pairs, codes), sheet)
+
+
+def check_sheet_path(sheet: Path) -> None:
+    """Refuse a contact sheet's name early, before hours of rendering.
+
+    Raises:
+        SettingInvalid: it does not end in .png.
+    """
+    if sheet.suffix.lower() != ".png":
+        raise SettingInvalid(
+            f"contact sheet {str(sheet)!r}", "a file name that ends in .png", "rename it"
+        )
