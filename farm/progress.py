@@ -14,7 +14,7 @@ from rich.text import Text
 
 from scheduler.progress import ChunkProgress, ChunkState, JobSnapshot
 
-Fact = str | int | float | bool | None | Sequence[str]
+Fact = str | int | float | bool | None | Sequence[str] | Mapping[str, float]
 """What an event may tell about itself."""
 
 MAP_ROWS: Final = 4

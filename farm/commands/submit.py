@@ -1,0 +1,315 @@
+"""``farm submit``: put a face on the faces of a film and wait for the result."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+
+import typer
+
+from cluster.folders import sweep
+from farm.config import Settings
+from farm.contact_sheet import write_contact_sheet
+from farm.progress import duration, open_display
+from farm.runner import FarmOptions, run_job
+from farm.submission import build_job, check_folder, encoder_settings
+from scheduler.errors import Cancelled
+from scheduler.jobs import JobSpec, JobSummary
+
+WHERE: Final = "Where it runs"
+HOW: Final = "How it is encoded"
+PROOFS: Final = "Proofs and inspection"
+
+
+def submit(
+    context: typer.Context,
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The film.", show_default=False)],
+    source: Annotated[
+        list[Path],
+        typer.Option(
+            "--source",
+            "-s",
+            metavar="FACE",
+            help="Picture of the face to put on; repeat it for several pictures of one person. "
+            "A frontal, neutral, evenly lit photo gives the best result.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            show_default=False,
+            help="The result; its ending names the container. [VIDEO.swapped.mp4 beside VIDEO]",
+        ),
+    ] = None,
+    source_face: Annotated[
+        int | None,
+        typer.Option(
+            "--source-face",
+            min=1,
+            metavar="N",
+            show_default=False,
+            help="Which face of a source picture with several, counted from the left.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT when it is there already.")
+    ] = False,
+    swapper: Annotated[
+        str, typer.Option("--swapper", metavar="NAME", help="What swaps the faces: mesh.")
+    ] = "mesh",
+    crop_size: Annotated[
+        int,
+        typer.Option(
+            "--crop-size",
+            min=0,
+            max=1024,
+            metavar="PX",
+            help="Side of the aligned crop; 0 fits it to the film's faces.",
+        ),
+    ] = 0,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            metavar="CODEC",
+            show_default=False,
+            help="libx264, libx265, libsvtav1 or ffv1 (lossless). [libx264]",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            metavar="WORD",
+            show_default=False,
+            help="The codec's own word for speed, as in `veryfast` or `8`.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            "--quality",
+            "-q",
+            metavar="CRF",
+            show_default=False,
+            help="Constant rate factor on the codec's scale; lower is better. [libx264: 18]",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    pix_fmt: Annotated[
+        str,
+        typer.Option(
+            "--pix-fmt",
+            metavar="NAME",
+            show_default=False,
+            help="Pixel format of the result, as in yuv420p10le. [the film's own]",
+            rich_help_panel=HOW,
+        ),
+    ] = "",
+    chunk_seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--chunk-seconds",
+            min=0.1,
+            metavar="S",
+            show_default=False,
+            help="Length of a chunk, the unit of retry. Never changes a frame. [8]",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            show_default=False,
+            help="Join this Ray cluster. [RAY_ADDRESS, else a private Ray on this machine]",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    no_ray: Annotated[
+        bool,
+        typer.Option(
+            "--no-ray", help="One process, no Ray: for a look inside.", rich_help_panel=WHERE
+        ),
+    ] = False,
+    lanes: Annotated[
+        int | None,
+        typer.Option(
+            "--lanes",
+            min=1,
+            metavar="N",
+            show_default=False,
+            help="Chunks worked on at once. Never changes a frame. [by cores]",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            max=5,
+            metavar="N",
+            show_default=False,
+            help="Processes that a lane's five stages share. Never changes a frame. [by cores]",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    work_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--work-dir",
+            metavar="DIR",
+            show_default=False,
+            help="Where segments wait to be joined; every node must reach it. [state folder]",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep", help="Keep the job's folder when it is done.", rich_help_panel=PROOFS
+        ),
+    ] = False,
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--contact-sheet",
+            metavar="PNG",
+            show_default=False,
+            help="Also draw before and after, side by side.",
+            rich_help_panel=PROOFS,
+        ),
+    ] = None,
+    record_masks: Annotated[
+        Path | None,
+        typer.Option(
+            "--record-masks",
+            metavar="PARQUET",
+            show_default=False,
+            help="Write which pixels of each frame were touched.",
+            rich_help_panel=PROOFS,
+        ),
+    ] = None,
+    frame_hashes: Annotated[
+        Path | None,
+        typer.Option(
+            "--frame-hashes",
+            metavar="TSV",
+            show_default=False,
+            help="Write a hash of each frame as it was handed to the encoder.",
+            rich_help_panel=PROOFS,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON event a line on stdout (docs/events.md).")
+    ] = False,
+) -> None:
+    """Put a face on the faces of a film and wait for the result.
+
+    Every face of the film gets the face of --source. Every frame keeps its time, every other
+    stream (sound, subtitles, chapters) is copied as it is, and OUT appears only when it is whole.
+    Ctrl-C cancels and leaves nothing behind.
+
+      [bold]farm submit film.mp4 --source face.jpg[/bold]
+
+      [bold]farm submit film.mkv -s front.jpg -s side.jpg -o out.mkv --encoder libx265[/bold]
+
+      [bold]farm submit film.mp4 -s face.jpg --json | jq .event[/bold]
+    """
+    settings: Settings = context.obj
+    job = build_job(
+        settings,
+        video=video,
+        sources=source,
+        output=output,
+        encoder=encoder_settings(
+            settings, codec=encoder, preset=preset, quality=quality, pix_fmt=pix_fmt
+        ),
+        swapper=swapper,
+        source_face=source_face,
+        crop_size=crop_size,
+        chunk_seconds=chunk_seconds,
+        overwrite=overwrite,
+        work_dir=work_dir,
+        masks=record_masks,
+        hashes=frame_hashes,
+    )
+    if contact_sheet:
+        check_folder(contact_sheet.absolute())
+    options = FarmOptions(
+        address=address,
+        ray=not no_ray,
+        lanes=lanes or settings.lanes,
+        processes=processes or settings.lane.processes,
+        keep=keep,
+    )
+    display = open_display(as_json, sys.stdout, sys.stderr, job.job_id)
+    try:
+        with _signals_cancel():
+            for name in sweep(Path(job.folder).parent):
+                display.event("swept", f"removed what job {name} left when it was killed")
+            display.event("submitted", video=job.media, output=job.output)
+            summary = run_job(job, settings, options, display)
+            if contact_sheet:
+                write_contact_sheet(Path(job.media), Path(job.output), contact_sheet.absolute())
+            display.event("done", **asdict(summary), fps=summary.fps)
+    except KeyboardInterrupt as interrupt:
+        raise Cancelled(
+            "the job was cancelled",
+            "time to finish",
+            "submit it again when you like; nothing of it was left behind",
+        ) from interrupt
+    finally:
+        display.close()
+    if not as_json:
+        print("\n".join(_describe(summary, job)))
+        if contact_sheet:
+            print(f"  before and after: {contact_sheet}")
+
+
+def _describe(summary: JobSummary, job: JobSpec) -> list[str]:
+    """The summary in words, the result's path first."""
+    lines = [
+        summary.output,
+        f"  {summary.frames} frames in {duration(summary.seconds)} ({summary.fps:.1f} fps), "
+        f"{summary.chunks} chunks, {summary.retries} retries",
+    ]
+    if summary.faces:
+        lines.append(
+            f"  swapped in {summary.swapped_frames} frames ({summary.tracks} tracks); "
+            f"no face in {summary.frames - summary.frames_with_faces}"
+        )
+    else:
+        lines.append("  no face was found: this is the film as it was, encoded anew")
+    lines.append(f"  marked as altered: swapper {job.swap.model}, encoder {job.encoder.codec}")
+    return lines
+
+
+@contextmanager
+def _signals_cancel() -> Iterator[None]:
+    """SIGINT and SIGTERM end the job cleanly; further ones do not disturb the cleaning."""
+
+    def cancel(number: int, frame: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, cancel) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
