@@ -160,7 +160,7 @@ def write_png(image: Image, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def contact_sheet(original: Path, result: Path, sheet: Path, frames: int = 6) -> None:
+def write_contact_sheet(original: Path, result: Path, sheet: Path, frames: int = 6) -> None:
     """Write a PNG with ``frames`` evenly spaced frames before and after.
 
     Args:

@@ -1,0 +1,64 @@
+"""``farm doctor``: what this machine has, and what to do about what it lacks."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from farm.config import Settings
+from farm.doctor import Finding, Verdict, examine
+from farm.progress import printable
+
+STYLES: Final = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
+
+
+def show(finding: Finding, console: Console) -> None:
+    """Print one finding, and below it what to do unless all is well."""
+    console.print(
+        Text.assemble(
+            (f"{finding.verdict.value:<5}", STYLES[finding.verdict]),
+            f"{finding.check:<18} ",
+            printable(finding.found),
+        ),
+        soft_wrap=True,
+    )
+    if finding.next_step:
+        console.print(Text(f"{'':24}next: {printable(finding.next_step)}"), soft_wrap=True)
+
+
+def doctor(
+    context: typer.Context,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line instead of text.")
+    ] = False,
+) -> None:
+    """Check that this machine can render: packages, encoders, models, memory, disk, GPU.
+
+    Every line says ok, warn or fail, and what to do next. The exit code is 1 if any check failed.
+    """
+    settings: Settings = context.obj
+    console = Console()
+    failed = False
+    for finding in examine(settings):
+        failed |= finding.verdict is Verdict.FAIL
+        if as_json:
+            print(
+                json.dumps(
+                    {
+                        "event": "check",
+                        "check": finding.check,
+                        "verdict": finding.verdict.value,
+                        "found": finding.found,
+                        "next": finding.next_step,
+                    }
+                ),
+                flush=True,
+            )
+        else:
+            show(finding, console)
+    if failed:
+        raise typer.Exit(1)
