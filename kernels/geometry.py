@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kernels.picture import Roi
+from kernels.picture import PictureFormat, Roi
 
 Affine = NDArray[np.float64]
 Points = NDArray[np.float64]
@@ -140,6 +140,20 @@ def crop_roi(affine: Affine, size: int, width: int, height: int, margin: int = 0
     x1, y1 = (int(v) for v in np.ceil(corners.max(0)) + 1 + margin)
     box = Roi(x0=max(x0, 0), y0=max(y0, 0), x1=min(x1, width), y1=min(y1, height))
     return Roi(x0=0, y0=0, x1=0, y1=0) if box.empty else box
+
+
+def plane_affine(fmt: PictureFormat, plane: int) -> Affine:
+    """Samples of one plane -> frame (luma) pixels: where each sample sits.
+
+    A subsampled axis is centred between its luma samples, save that the horizontal one sits on
+    the left luma column when ``fmt.chroma_left``.
+    """
+    if plane == 0:
+        return resize(1.0, 1.0)
+    to_luma = resize(float(1 << fmt.sub_x), float(1 << fmt.sub_y))
+    if fmt.chroma_left:
+        to_luma[0, 2] = 0.0
+    return to_luma
 
 
 def _check_display(width: int, height: int, sample_aspect_ratio: float, rotation: int) -> None:
