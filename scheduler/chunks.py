@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from math import ceil, floor, isfinite
+
+from scheduler.errors import SettingInvalid
+from scheduler.media import VideoIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,3 +28,90 @@ class Chunk:
     @property
     def frames(self) -> int:
         return self.stop - self.start
+
+
+def plan_chunks(
+    index: VideoIndex,
+    *,
+    seconds: float = 8.0,
+    cuts: Sequence[int] = (),
+    reach_seconds: float | None = None,
+    halo: int = 0,
+) -> tuple[Chunk, ...]:
+    """Divide a film into chunks of about ``seconds``.
+
+    Each multiple of ``seconds`` after the first PTS is a border: at the first frame shown at or
+    after it, or at the nearest scene cut where one is within reach (of two as near the earlier).
+    Where the film shows one frame for long, several borders fall together and count once. The
+    rest at the end is a chunk of its own only if it lasts at least half of ``seconds``. Exact
+    integers throughout: the same film and settings give the same plan everywhere.
+
+    Args:
+        cuts: frame indices that start a new shot, in any order.
+        reach_seconds: how far a border may move to meet a cut; None: a quarter of ``seconds``.
+        halo: frames decoded around each chunk, as far as the film has them.
+
+    Returns:
+        Chunks that partition the frames, in order, each with at least one frame.
+
+    Raises:
+        SettingInvalid: ``seconds`` not above 0, reach not in 0..half of it, or a negative halo.
+    """
+    reach = seconds / 4 if reach_seconds is None else reach_seconds
+    _check(seconds, reach, halo)
+    pts = index.pts
+    length = Fraction(seconds) / index.time_base
+    span = Fraction(reach) / index.time_base
+    end = pts[-1] + max(index.durations[-1], 0)
+    shots = sorted({cut for cut in cuts if 0 < cut < len(pts)})
+
+    borders = [0]
+    step = 1
+    while True:
+        ideal = pts[0] + step * length
+        at = bisect_left(pts, ceil(ideal))
+        if at == len(pts):
+            break
+        border = _nearest_shot(pts, shots, ideal, span, at)
+        if border > borders[-1]:
+            borders.append(border)
+        # Over a frame that is shown for long, go straight to the last multiple it covers.
+        step = max(step + 1, floor((pts[at] - pts[0]) / length))
+    if len(borders) > 1 and end - pts[borders[-1]] < length / 2:
+        borders.pop()
+    borders.append(len(pts))
+    return tuple(
+        Chunk(
+            index=number,
+            start=start,
+            stop=stop,
+            warmup=min(halo, start),
+            tail=min(halo, len(pts) - stop),
+        )
+        for number, (start, stop) in enumerate(pairwise(borders))
+    )
+
+
+def _nearest_shot(
+    pts: Sequence[int], shots: Sequence[int], ideal: Fraction, span: Fraction, otherwise: int
+) -> int:
+    """The frame that starts the shot nearest to ``ideal`` within ``span``, or ``otherwise``."""
+    first = bisect_left(shots, bisect_left(pts, ceil(ideal - span)))
+    stop = bisect_right(shots, bisect_right(pts, floor(ideal + span)) - 1)
+    near = shots[first:stop]
+    return min(near, key=lambda shot: (abs(pts[shot] - ideal), shot)) if near else otherwise
+
+
+def _check(seconds: float, reach: float, halo: int) -> None:
+    if not (isfinite(seconds) and seconds > 0):
+        raise SettingInvalid(
+            f"chunks of {seconds} seconds", "a length above 0", "use the default of 8 seconds"
+        )
+    if not (isfinite(reach) and 0 <= 2 * reach <= seconds):
+        raise SettingInvalid(
+            f"a reach of {reach} seconds for chunks of {seconds} seconds",
+            "between 0 and half of the chunk length",
+            "leave the reach at its default",
+        )
+    if halo < 0:
+        raise SettingInvalid(f"a halo of {halo} frames", "0 or more", "leave the halo out")

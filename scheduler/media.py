@@ -66,6 +66,15 @@ class VideoIndex:
     """Clockwise degrees (0, 90, 180, 270) by which a player turns the coded picture."""
     interlaced: bool = False
     streams: tuple[StreamInfo, ...] = ()
+    display_matrix: tuple[int, ...] = ()
+    """The container's nine 16.16 and 2.30 fixed-point numbers (FFmpeg's display matrix), if any."""
+    mastering_display: str = ""
+    """HDR10 mastering display as x265 writes it, ``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)``."""
+    content_light: str = ""
+    """HDR10 light level, ``MaxCLL,MaxFALL`` in candela per square metre."""
+    counted: bool = False
+    """True where the file has no PTS that can be trusted (AVI with B-frames, raw streams): ``pts``
+    was made from the frame rate, and a frame is found by counting from the film's start."""
 
     @property
     def frames(self) -> int:
