@@ -7,16 +7,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import av
 import cv2
 import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
+from actors.film import frames_of, open_film, picture_stream
 from actors.formats import picture_format
 from actors.prober import probe
 from cluster.folders import storage_error
-from scheduler.errors import FramesLost, MediaUnreadable, SettingInvalid
+from scheduler.errors import FramesLost, SettingInvalid
 from scheduler.media import VideoIndex
 
 Image = NDArray[np.uint8]
@@ -52,37 +54,27 @@ def evenly(frames: int, wanted: int) -> list[int]:
 
 
 def read_frames(index: VideoIndex, wanted: Sequence[int]) -> Iterator[Image]:
-    """The wanted frames (rising indices) as a player shows them: turned, in square pixels.
+    """The wanted frames as a player shows them: turned, in square pixels, CELL on the long side.
 
     Raises:
         FramesLost: the decoder does not give a frame that the index names.
-        MediaUnreadable: the file cannot be decoded.
     """
-    try:
-        with av.open(index.path) as container:
-            for frame in wanted:
-                yield _upright(_decode(container, index, frame), index)
-    except av.FFmpegError as error:
-        raise MediaUnreadable(
-            f"{index.path}: {error.strerror}", "a file that decodes", "check that the file plays"
-        ) from error
+    with open_film(index.path) as container:
+        for frame in wanted:
+            yield _upright(_decode(container, index, frame), index)
 
 
-def _decode(
-    container: av.container.InputContainer, index: VideoIndex, wanted: int
-) -> av.VideoFrame:
-    stream = container.streams[index.stream]
-    assert isinstance(stream, av.VideoStream)
+def _decode(container: InputContainer, index: VideoIndex, wanted: int) -> VideoFrame:
+    stream = picture_stream(container, index.stream)
     target = index.pts[wanted]
     keyframe = index.keyframe_before(wanted)
     while True:
         container.seek(index.pts[keyframe], stream=stream, backward=True)
-        for frame in container.decode(stream):
-            if frame.pts is None or frame.pts < target:
-                continue
-            if frame.pts == target:
-                return frame
-            break
+        for frame in frames_of(container, stream):
+            if frame.pts is not None and frame.pts >= target:
+                if frame.pts == target:
+                    return frame
+                break
         if keyframe == 0:
             raise FramesLost(
                 f"{index.path}: no frame with PTS {target}",
@@ -93,7 +85,7 @@ def _decode(
         keyframe = index.keyframe_before(keyframe - 1)
 
 
-def _upright(frame: av.VideoFrame, index: VideoIndex) -> Image:
+def _upright(frame: VideoFrame, index: VideoIndex) -> Image:
     layout = picture_format(index)
     rgb = frame.reformat(
         format="rgb24",
@@ -150,7 +142,7 @@ def write_png(image: Image, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            file.write(data.tobytes())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
