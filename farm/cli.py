@@ -27,7 +27,7 @@ app = typer.Typer(
     name="farm",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     epilog="Errors and exit codes: docs/errors.md. Events of --json: docs/events.md.",
 )
 
@@ -64,13 +64,10 @@ def farm(
 
     Start here:
 
-      [bold]farm doctor[/bold]                                   can this machine do it?
-
-      [bold]farm submit film.mp4 --source face.jpg[/bold]        film.swapped.mp4 beside it
-
-      [bold]farm submit film.mp4 -s face.jpg -o out.mp4 --contact-sheet out.png[/bold]
-
-      [bold]farm models list[/bold]                              models, licences, what is here
+    - `farm doctor`: can this machine do it?
+    - `farm submit film.mp4 --source face.jpg`: makes film.swapped.mp4 beside the film
+    - `farm submit film.mp4 -s face.jpg -o out.mp4 --contact-sheet out.png`: before and after, too
+    - `farm models list`: models, their licences, and what is here
 
     Swap only faces of people who agreed to it; results are marked as altered.
     """

@@ -6,13 +6,13 @@ import array
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -123,13 +123,14 @@ def check_model(name: str, trouble: str | None) -> Finding:
     )
 
 
-def check_ray(importable: bool) -> Finding:
-    if importable:
+def check_ray(trouble: str | None) -> Finding:
+    """``trouble``: what ``import ray`` says when it fails, None when it works."""
+    if trouble is None:
         return Finding(check="ray", verdict=Verdict.OK, found=f"Ray {version('ray')}")
     return Finding(
         check="ray",
         verdict=Verdict.FAIL,
-        found="Ray cannot be imported",
+        found=f"Ray cannot be imported: {trouble}",
         next_step="install swapfarm again in a fresh virtual environment",
     )
 
@@ -298,6 +299,16 @@ def nvidia_driver(version_file: Path = Path("/proc/driver/nvidia/version")) -> s
     return f"driver {next(numbers, 'of unknown version')}"
 
 
+def import_trouble(module: str) -> str | None:
+    """Import a module in a process of its own; the last line of its complaint, None if it works."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return None
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+
+
 def _existing(folder: Path) -> Path:
     while not folder.exists():
         folder = folder.parent
@@ -316,7 +327,7 @@ def examine(settings: Settings, models: Mapping[str, str | None]) -> Iterator[Fi
 
     yield check_python(sys.version_info[:3])
     yield check_packages(requires("swapfarm") or ())
-    yield check_ray(find_spec("ray") is not None)
+    yield check_ray(import_trouble("ray"))
     yield from check_encoders(av.codec.codecs_available)
     for name, trouble in models.items():
         yield check_model(name, trouble)
@@ -326,7 +337,7 @@ def examine(settings: Settings, models: Mapping[str, str | None]) -> Iterator[Fi
     yield check_memory(psutil.virtual_memory().available, limit)
     yield check_writable("cache dir", settings.cache_dir)
     yield check_writable("state dir", settings.state_dir)
-    for name, folder in (("disk", settings.state_dir), ("shared memory size", Path("/dev/shm"))):
+    for name, folder in (("disk", settings.state_dir), ("/dev/shm", Path("/dev/shm"))):
         place = _existing(folder)
         wanted = 5 * GIB if name == "disk" else GIB // 2
         yield check_space(name, place, shutil.disk_usage(place).free, wanted)

@@ -43,7 +43,7 @@ def doctor(
     settings: Settings = context.obj
     console = Console()
     failed = False
-    for finding in examine(settings):
+    for finding in examine(settings, {}):
         failed |= finding.verdict is Verdict.FAIL
         if as_json:
             print(

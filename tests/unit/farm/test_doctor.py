@@ -22,6 +22,7 @@ from farm.doctor import (
     check_space,
     check_writable,
     examine,
+    import_trouble,
     nvidia_driver,
 )
 
@@ -69,8 +70,14 @@ def test_only_the_default_encoder_is_needed() -> None:
 
 
 def test_ray() -> None:
-    assert judged(check_ray(True)) is OK
-    assert judged(check_ray(False)) is FAIL
+    assert judged(check_ray(None)) is OK
+    assert judged(check_ray("ImportError: no ray")) is FAIL
+
+
+def test_an_import_that_fails_says_why() -> None:
+    assert import_trouble("json") is None
+    trouble = import_trouble("no_such_module_anywhere")
+    assert trouble == "ModuleNotFoundError: No module named 'no_such_module_anywhere'"
 
 
 @pytest.mark.parametrize(("cores", "verdict"), [(0.5, WARN), (1, WARN), (2, OK), (64, OK)])
