@@ -1,1 +1,1 @@
-"""How frames get from one process of a lane to the next without being copied."""
+"""How frames go from process to process of a lane: pixels in shared memory, names by socket."""
