@@ -112,19 +112,24 @@ def _usage_error(error: typer.TyperException) -> SettingInvalid:
 
 
 def _crash(error: Exception) -> SwapfarmError:
-    """Write the traceback where the user can find it."""
+    """Write the traceback where the user can find it: a file, or stderr if no file can be."""
     lines = [
         f"farm {version('swapfarm')}, Python {sys.version.split()[0]}\n",
         f"{' '.join(sys.argv)}\n\n",
         *traceback.format_exception(error),
     ]
     name = f"farm-crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
-    report = Path(tempfile.gettempdir(), name)
-    report.write_text("".join(lines), encoding="utf-8")
+    try:
+        report = Path(tempfile.gettempdir(), name)
+        report.write_text("".join(lines), encoding="utf-8")
+        place = f"the file {report}"
+    except OSError:
+        print("".join(lines), file=sys.stderr)
+        place = "the lines above"
     return SwapfarmError(
         f"{type(error).__name__}: {error}",
         "no error that swapfarm does not foresee",
-        f"report this as a bug with the file {report}",
+        f"report this as a bug with {place}",
     )
 
 
@@ -134,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments
     try:
         result = app(args=arguments, prog_name="farm", standalone_mode=False)
+        sys.stdout.flush()
     except SwapfarmError as error:
         return _report(error, as_json)
     except typer.TyperException as error:
@@ -142,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone (farm ... | head): not an error worth words. The
         # interpreter flushes stdout once more on its way out; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return 1
     except Exception as error:  # noqa: BLE001 - the last resort turns any bug into a report
         return _report(_crash(error), as_json)
     return result if isinstance(result, int) else 0
