@@ -223,11 +223,9 @@ def submit(
     stream (sound, subtitles, chapters) is copied as it is, and OUT appears only when it is whole.
     Ctrl-C cancels and leaves nothing behind.
 
-      [bold]farm submit film.mp4 --source face.jpg[/bold]
-
-      [bold]farm submit film.mkv -s front.jpg -s side.jpg -o out.mkv --encoder libx265[/bold]
-
-      [bold]farm submit film.mp4 -s face.jpg --json | jq .event[/bold]
+    - `farm submit film.mp4 --source face.jpg`
+    - `farm submit film.mkv -s front.jpg -s side.jpg -o out.mkv --encoder libx265`
+    - `farm submit film.mp4 -s face.jpg --json | jq .event`
     """
     settings: Settings = context.obj
     job = build_job(
