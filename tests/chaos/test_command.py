@@ -1,0 +1,140 @@
+"""The command itself, stopped as a user or the kernel would stop it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration.films import trim
+
+pytestmark = pytest.mark.ray
+
+
+class Farm:
+    """A ``farm submit`` in a process group and with a temporary folder of its own."""
+
+    def __init__(self, folder: Path, film: Path, face: Path, *options: str) -> None:
+        self.folder = folder
+        self.output = folder / "out.mp4"
+        temporary = folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        typed = ["submit", film, "-s", face, "-o", self.output, "--chunk-seconds", "1", "--json"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "farm.cli", *map(str, typed), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"XDG_STATE_HOME": str(folder / "state"), "TMPDIR": str(temporary)},
+        )
+        self.events: list[dict[str, object]] = []
+        self.complaints = ""
+        self._readers = [
+            threading.Thread(target=self._read_events, daemon=True),
+            threading.Thread(target=self._read_complaints, daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read_events(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+
+    def _read_complaints(self) -> None:
+        assert self.process.stderr
+        self.complaints = self.process.stderr.read()
+
+    def wait_for(self, phase: str, frames: int, seconds: float = 120) -> None:
+        """Until so many frames of a phase are done."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for event in list(self.events):
+                if event.get("phase") == phase and int(str(event["frames_done"])) >= frames:
+                    return
+            assert self.process.poll() is None, (self.events, self.complaints)
+            time.sleep(0.05)
+        raise AssertionError(f"no {frames} frames of {phase}: {self.events[-3:]}")
+
+    def family(self) -> list[psutil.Process]:
+        """All processes below the command, Ray's included."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self, seconds: float = 200) -> int:
+        code = self.process.wait(seconds)
+        for reader in self._readers:
+            reader.join(10)
+        return code
+
+    def leftovers(self) -> list[str]:
+        """Files that a finished, cancelled or swept job must not leave."""
+        paths = (p for p in self.folder.rglob("*") if not p.is_dir() and p != self.output)
+        return sorted(str(path.relative_to(self.folder)) for path in paths)
+
+
+def gone(processes: list[psutil.Process], seconds: float = 30) -> bool:
+    """Whether all end within so many seconds by themselves."""
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    return not alive
+
+
+@pytest.fixture
+def film(tmp_path: Path, samples: dict[str, Path]) -> Path:
+    (tmp_path / "in").mkdir()
+    return trim(samples["wolfgang_langer"], tmp_path / "in" / "film.mp4", 240)
+
+
+@pytest.mark.parametrize("phase", ["analyse", "render"])
+@pytest.mark.parametrize("group", [True, False], ids=["terminal", "process"])
+def test_interrupt_cancels_cleanly(
+    phase: str, group: bool, film: Path, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    """Ctrl-C reaches the whole group of processes in a terminal; ``kill -INT`` only one."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    shm = set(os.listdir("/dev/shm"))
+    farm = Farm(folder, film, samples["astronaut"])
+    farm.wait_for(phase, 30)
+    family = farm.family()
+    assert family
+    if group:
+        os.killpg(farm.process.pid, signal.SIGINT)
+    else:
+        farm.process.send_signal(signal.SIGINT)
+    assert farm.end(40) == 130, farm.complaints
+    assert farm.events[-1]["code"] == "cancelled"
+    assert "Traceback" not in farm.complaints
+    assert gone(family)
+    assert farm.leftovers() == []
+    assert not farm.output.exists()
+    assert set(os.listdir("/dev/shm")) <= shm
+
+
+def test_a_killed_command_leaves_no_process_and_is_swept_at_the_next_start(
+    film: Path, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "job"
+    folder.mkdir()
+    shm = set(os.listdir("/dev/shm"))
+    farm = Farm(folder, film, samples["astronaut"])
+    farm.wait_for("render", 30)
+    family = farm.family()
+    farm.process.kill()
+    assert farm.end() == -signal.SIGKILL
+    assert gone(family), "Ray's processes outlive the command"
+    assert set(os.listdir("/dev/shm")) <= shm
+    again = Farm(folder, film, samples["astronaut"])
+    assert again.end() == 0, again.complaints
+    assert [event["event"] for event in again.events][0] == "swept"
+    assert again.events[-1]["event"] == "done"
+    assert again.leftovers() == []
+    assert gone(family)
