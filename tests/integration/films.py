@@ -54,3 +54,20 @@ def trim(path: Path, out: Path, frames: int) -> Path:
             packet.stream = target
             copy.mux(packet)
     return out
+
+
+def loop(path: Path, out: Path, times: int) -> Path:
+    """A film's video repeated, its packets copied, times shifted by its length."""
+    with av.open(str(path)) as film:
+        source = film.streams.video[0]
+        packets = [(p.pts, p.dts, p) for p in film.demux(source) if p.dts is not None]
+        length = max(pts + p.duration for pts, _, p in packets if pts is not None)
+        with av.open(str(out), "w") as copy:
+            target = copy.add_stream_from_template(source)
+            for round_ in range(times):
+                for pts, dts, packet in packets:
+                    packet.pts, packet.dts = pts + round_ * length, dts + round_ * length
+                    packet.time_base = source.time_base
+                    packet.stream = target
+                    copy.mux(packet)
+    return out

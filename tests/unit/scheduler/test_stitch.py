@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -47,10 +49,7 @@ def test_a_short_gap_is_bridged_and_a_long_one_is_not() -> None:
 def test_where_the_chunks_were_cut_cannot_be_seen(borders: set[int], xs: list[float]) -> None:
     film = [face(n, x + 3 * n * (-1) ** i) for n in range(40) for i, x in enumerate(xs)]
     edges = [0, *sorted(borders), 40]
-    parts = [
-        to_table([f for f in film if a <= f.frame < b])
-        for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    parts = [to_table([f for f in film if a <= f.frame < b]) for a, b in pairwise(edges)]
     assert tracks_of(parts, cuts=[17]) == tracks_of([to_table(film)], cuts=[17])
 
 
