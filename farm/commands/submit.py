@@ -15,7 +15,7 @@ import typer
 
 from cluster.folders import sweep
 from farm.config import Settings
-from farm.contact_sheet import write_contact_sheet
+from farm.contact_sheet import check_sheet_path, write_contact_sheet
 from farm.progress import duration, open_display
 from farm.runner import FarmOptions, run_job
 from farm.submission import build_job, check_folder, encoder_settings
@@ -246,6 +246,7 @@ def submit(
         hashes=frame_hashes,
     )
     if contact_sheet:
+        check_sheet_path(contact_sheet)
         check_folder(contact_sheet.absolute())
     options = FarmOptions(
         address=address,
