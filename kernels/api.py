@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.geometry import Affine
-from kernels.picture import Picture, Roi
+from kernels.picture import Picture, PictureFormat, Roi
 
 Image8 = NDArray[np.uint8]
 Image = NDArray[np.float32]
@@ -35,6 +35,24 @@ class Patch:
     """In luma pixels, cut to the frame, edges on whole chroma blocks; empty: nothing changed."""
     touched: NDArray[np.bool_]
     """[roi height, roi width], luma resolution: the blend mask is above zero there."""
+
+
+def plane_touched(touched: NDArray[np.bool_], fmt: PictureFormat, plane: int) -> NDArray[np.bool_]:
+    """Which samples of a plane may change: any luma sample of their block is touched.
+
+    Args:
+        touched: bool [h, w] at luma resolution, of a frame or of a ``Patch``'s region.
+        fmt: the picture's format.
+        plane: 0-based number of the plane.
+    Returns: bool at the plane's resolution, sizes rounded up.
+    """
+    for step in (1 << fmt.sub_x, 1 << fmt.sub_y) if plane else ():
+        blocks = touched[:, ::step].copy()
+        for other in range(1, step):
+            samples = touched[:, other::step]
+            blocks[:, : samples.shape[1]] |= samples
+        touched = blocks.T
+    return touched
 
 
 class Kernels(Protocol):

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.api import Image, Image8
-from kernels.colour import decode_matrix
-from kernels.geometry import Affine, compose, invert, plane_affine, resize
-from kernels.picture import Picture, PictureFormat, Plane, Roi
-from kernels.sampling import CubicSampler, box_level
+from kernels.api import Image, Image8, Patch, plane_touched
+from kernels.colour import TransferTables, decode_matrix, encode_matrix
+from kernels.dither import round_change
+from kernels.geometry import Affine, apply, compose, invert, plane_affine, resize
+from kernels.picture import Picture, PictureFormat, Plane, Roi, Transfer
+from kernels.pyramid import ALIGN, REACH, blend
+from kernels.sampling import box_factors, box_level, sample_cubic
 
 Samples = NDArray[np.float32]
 
@@ -20,7 +22,10 @@ Samples = NDArray[np.float32]
 class CpuKernels:
     """``kernels.api.Kernels`` on the CPU; see there for the contract of each method."""
 
-    __slots__ = ()
+    __slots__ = ("_tables",)
+
+    def __init__(self) -> None:
+        self._tables: dict[Transfer, TransferTables] = {}
 
     def thumbnail(self, picture: Picture, affine: Affine, width: int, height: int) -> Image8:
         _positive(width=width, height=height)
@@ -43,6 +48,144 @@ class CpuKernels:
         _positive(size=size)
         return _crop(picture, invert(affine), Roi(x0=0, y0=0, x1=size, y1=size))
 
+    def paste(self, picture: Picture, crop: Image, mask: Image, affine: Affine) -> Patch:
+        size = _square(crop, mask)
+        to_frame = invert(affine)
+        support = _support(mask)
+        roi = _frame_roi(support, to_frame, picture.format)
+        if roi.empty:
+            return Patch(roi=roi, touched=np.zeros((0, 0), np.bool_))
+        box = Roi(
+            x0=max(support.x0 - REACH, 0) // ALIGN * ALIGN,
+            y0=max(support.y0 - REACH, 0) // ALIGN * ALIGN,
+            x1=min(-(-(support.x1 + REACH) // ALIGN) * ALIGN, size),
+            y1=min(-(-(support.y1 + REACH) // ALIGN) * ALIGN, size),
+        )
+        part = np.s_[box.y0 : box.y1, box.x0 : box.x1]
+        change = self._change(_crop(picture, to_frame, box), crop[part], mask[part], picture)
+        touched = _touched(mask, affine, roi)
+        _add(picture, change, box, size, affine, roi, touched)
+        return Patch(roi=roi, touched=touched)
+
+    def _change(self, before: Image, after: Image, mask: Image, picture: Picture) -> Image:
+        """The change of R'G'B' at crop resolution: blended in light, measured in the signal."""
+        transfer = picture.format.transfer
+        if transfer not in self._tables:
+            self._tables[transfer] = TransferTables(transfer)
+        curve = self._tables[transfer]
+        light = curve.to_linear(before)
+        brought = blend(curve.to_linear(np.clip(after, 0.0, 1.0)) - light, mask)
+        moved = brought != 0.0
+        brought += light
+        change = curve.from_linear(brought)
+        change -= before
+        change *= moved
+        return change
+
+
+def _square(crop: Image, mask: Image) -> int:
+    """The side of a crop and its mask, both checked."""
+    size = len(mask)
+    if size < 1 or mask.shape != (size, size) or crop.shape != (size, size, 3):
+        raise ValueError(f"crop {crop.shape} with mask {mask.shape}; wanted [S, S, 3] and [S, S]")
+    if not (np.isfinite(crop).all() and np.isfinite(mask).all()):
+        raise ValueError("crop or mask with values that are not finite")
+    return size
+
+
+def _support(mask: Image) -> Roi:
+    """The smallest box of crop pixels outside which the mask is zero."""
+    above = mask > 0
+    rows, columns = np.flatnonzero(above.any(1)), np.flatnonzero(above.any(0))
+    if not len(rows):
+        return Roi(x0=0, y0=0, x1=0, y1=0)
+    return Roi(x0=int(columns[0]), y0=int(rows[0]), x1=int(columns[-1]) + 1, y1=int(rows[-1]) + 1)
+
+
+def _frame_roi(support: Roi, to_frame: Affine, fmt: PictureFormat) -> Roi:
+    """The luma pixels that a mask may reach, cut to the frame, edges on whole chroma blocks."""
+    empty = Roi(x0=0, y0=0, x1=0, y1=0)
+    if support.empty:
+        return empty
+    steps = np.hypot(*np.linalg.inv(to_frame[:, :2]).T)
+    reach = 1.0 + float(steps.max())
+    xs, ys = (support.x0 - reach, support.x1 + reach), (support.y0 - reach, support.y1 + reach)
+    corners = apply(to_frame, [[x, y] for x in xs for y in ys])
+    low, high = np.floor(corners.min(0)), np.ceil(corners.max(0)) + 1
+    if (high <= 0).any() or low[0] >= fmt.width or low[1] >= fmt.height:
+        return empty
+    block_x, block_y = (1 << fmt.sub_x, 1 << fmt.sub_y) if fmt.planes > 1 else (1, 1)
+    return Roi(
+        x0=int(max(low[0], 0)) // block_x * block_x,
+        y0=int(max(low[1], 0)) // block_y * block_y,
+        x1=min(-(-int(min(high[0], fmt.width)) // block_x) * block_x, fmt.width),
+        y1=min(-(-int(min(high[1], fmt.height)) // block_y) * block_y, fmt.height),
+    )
+
+
+def _touched(mask: Image, affine: Affine, roi: Roi) -> NDArray[np.bool_]:
+    """Where the mask, box-filtered as luma is and read bilinearly, is above zero in the frame."""
+    kx, ky = box_factors(affine)
+    whole = Roi(x0=0, y0=0, x1=-(-len(mask) // kx), y1=-(-len(mask) // ky))
+    level = box_level(mask, kx, ky, whole, cv2.BORDER_CONSTANT)
+    shift = np.array([[1.0, 0.0, roi.x0], [0.0, 1.0, roi.y0]])
+    weight = cv2.warpAffine(
+        level,
+        compose(invert(resize(kx, ky)), compose(affine, shift)),
+        (roi.x1 - roi.x0, roi.y1 - roi.y0),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+    )
+    return np.asarray(weight) > 0
+
+
+def _add(
+    picture: Picture,
+    change: Image,
+    box: Roi,
+    size: int,
+    affine: Affine,
+    roi: Roi,
+    touched: NDArray[np.bool_],
+) -> None:
+    """Carry a change of R'G'B' at crop resolution into the planes, dithered, where touched."""
+    fmt = picture.format
+    top = (1 << fmt.depth) - 1
+    channels = cv2.split(change)
+    matrix = encode_matrix(fmt).tolist()
+    for numbers in _plane_groups(fmt):
+        sub = (fmt.sub_x, fmt.sub_y) if numbers[0] else (0, 0)
+        part = Roi(
+            x0=roi.x0 >> sub[0],
+            y0=roi.y0 >> sub[1],
+            x1=-(-roi.x1 >> sub[0]),
+            y1=-(-roi.y1 >> sub[1]),
+        )
+        sources = []
+        for number in numbers:
+            codes = np.zeros((size, size), np.float32)
+            inner = codes[box.y0 : box.y1, box.x0 : box.x1]
+            for channel, gain in zip(channels, matrix[number], strict=True):
+                if gain:
+                    inner += channel * np.float32(gain)
+            sources.append(codes)
+        to_crop = compose(affine, plane_affine(fmt, numbers[0]))
+        moves = sample_cubic(sources, to_crop, part, outside_zero=True)
+        allowed = plane_touched(touched, fmt, numbers[0])
+        for number, move in zip(numbers, moves, strict=True):
+            move *= allowed
+            moved = round_change(move, part.x0, part.y0)
+            target = picture.planes[number][part.y0 : part.y1, part.x0 : part.x1]
+            moved += target
+            np.copyto(target, np.clip(moved, 0, top, out=moved), casting="unsafe")
+
+
+def _plane_groups(fmt: PictureFormat) -> tuple[tuple[int, ...], ...]:
+    """Plane numbers that share a sample grid."""
+    if fmt.planes == 1:
+        return ((0,),)
+    return ((0,), (1, 2)) if fmt.sub_x or fmt.sub_y else ((0, 1, 2),)
+
 
 def _positive(**sizes: int) -> None:
     for name, value in sizes.items():
@@ -53,15 +196,10 @@ def _positive(**sizes: int) -> None:
 def _crop(picture: Picture, to_frame: Affine, box: Roi) -> Image:
     """The pixels ``box`` of a crop, equal to the same pixels of the whole crop."""
     fmt = picture.format
-    samplers: dict[tuple[int, ...], CubicSampler] = {}
     planes = []
-    for number, plane in enumerate(picture.planes):
-        site = plane_affine(fmt, number)
-        key = (int(site[0, 0]), int(site[1, 1]))
-        if key not in samplers:
-            height, width = plane.shape
-            samplers[key] = CubicSampler(compose(invert(site), to_frame), box, width, height)
-        planes.append(samplers[key].sample(plane))
+    for numbers in _plane_groups(fmt):
+        to_plane = compose(invert(plane_affine(fmt, numbers[0])), to_frame)
+        planes += sample_cubic([picture.planes[n] for n in numbers], to_plane, box)
     return _to_rgb(planes, fmt)
 
 

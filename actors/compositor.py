@@ -1,0 +1,36 @@
+"""Puts the swapped crops of a frame back into its planes."""
+
+from __future__ import annotations
+
+from actors.frames import Frame
+from kernels.api import Kernels, Patch
+
+
+class Compositor:
+    """Pastes each face's crop over its mask, in the order in which they lie in the slot.
+
+    Args:
+        kernels: the job's kernel back end.
+    """
+
+    def __init__(self, kernels: Kernels) -> None:
+        self._kernels = kernels
+
+    def composite(self, frame: Frame) -> tuple[Patch, ...]:
+        """Patch ``frame.picture`` in place.
+
+        Faces may overlap: a later one is pasted over what an earlier one left. A sample that no
+        patch touches keeps the decoder's bytes.
+
+        Args:
+            frame: with ``faces`` crops [..., :3] R'G'B' 0..1 (stream's transfer), masks
+                [..., 3] 0..1 and affines frame -> crop.
+        Returns: one patch a face, in order; empty for a face that lies outside the frame.
+        Raises ValueError: an affine without an inverse, or a crop that is not finite.
+        """
+        return tuple(
+            self._kernels.paste(frame.picture, crop[..., :3], crop[..., 3], affine)
+            for crop, affine in zip(
+                frame.crops[: frame.faces], frame.affines[: frame.faces], strict=True
+            )
+        )
