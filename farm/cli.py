@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -137,6 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``farm``; returns the exit code (docs/errors.md lists them)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name that is not UTF-8 is printed as the bytes that it is.
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         result = app(args=arguments, prog_name="farm", standalone_mode=False)
         sys.stdout.flush()

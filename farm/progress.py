@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Final, Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -96,32 +97,35 @@ def chunk_map(chunks: Sequence[ChunkProgress], width: int, rows: int = MAP_ROWS)
     room = max(1, width * rows)
     per_cell = -(-len(chunks) // room) if chunks else 1
     urgency = list(CELLS)
-    text = Text(no_wrap=True, overflow="crop")
-    for cell, start in enumerate(range(0, len(chunks), per_cell)):
-        if cell and cell % width == 0:
-            text.append("\n")
-        group = chunks[start : start + per_cell]
-        states = {chunk.state for chunk in group}
-        state = min(states, key=urgency.index)
-        text.append(*CELLS[state])
-    return text
+    cells = [
+        min({chunk.state for chunk in chunks[start : start + per_cell]}, key=urgency.index)
+        for start in range(0, len(chunks), per_cell)
+    ]
+    lines = [cells[start : start + width] for start in range(0, len(cells), width)]
+    return Text("\n", no_wrap=True, overflow="crop").join(_paint(line) for line in lines)
 
 
-def bar(snapshot: JobSnapshot, width: int) -> Text:
+def _paint(cells: Sequence[ChunkState]) -> Text:
+    runs = ((state, len(list(run))) for state, run in groupby(cells))
+    return Text.assemble(*((CELLS[state][0] * length, CELLS[state][1]) for state, length in runs))
+
+
+def bar(snapshot: JobSnapshot, width: int, ascii_only: bool = False) -> Text:
     """A bar of ``width`` columns filled by the share of frames done."""
+    full, empty = ("=", "-") if ascii_only else ("━", "━")
     total = max(1, snapshot.frames_total)
     filled = min(width, width * snapshot.frames_done // total)
-    return Text.assemble(("━" * filled, "green"), ("━" * (width - filled), "bright_black"))
+    return Text.assemble((full * filled, "green"), (empty * (width - filled), "bright_black"))
 
 
-def view(snapshot: JobSnapshot, width: int) -> RenderableType:
+def view(snapshot: JobSnapshot, width: int, ascii_only: bool = False) -> RenderableType:
     """What the live display shows: a line of numbers, a bar and the chunk map."""
     width = max(8, width - 1)
     line = Text(summary_line(snapshot), no_wrap=True, overflow="ellipsis")
     line.stylize("bold", 0, len(snapshot.phase))
     parts: list[RenderableType] = [line]
     if snapshot.frames_total:
-        parts.append(bar(snapshot, width))
+        parts.append(bar(snapshot, width, ascii_only))
     if len(snapshot.chunks) > 1:
         parts.append(chunk_map(snapshot.chunks, width))
         seen = [state for state in CELLS if snapshot.count(state)]
@@ -144,7 +148,8 @@ class LiveDisplay:
     def _view(self) -> RenderableType:
         if self._snapshot is None:
             return Text("starting ...")
-        return view(self._snapshot, self._console.width)
+        console = self._console
+        return view(self._snapshot, console.width, console.options.ascii_only)
 
     def update(self, snapshot: JobSnapshot) -> None:
         self._snapshot = snapshot

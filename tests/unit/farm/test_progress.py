@@ -128,6 +128,10 @@ def test_the_bar_fills_with_the_frames_done(done: int, filled: int) -> None:
     assert sum(each.end - each.start for each in drawn_bar.spans if each.style == "green") == filled
 
 
+def test_a_terminal_without_unicode_gets_a_bar_of_ascii() -> None:
+    assert bar(snapshot(done=236), 4, ascii_only=True).plain == "==--"
+
+
 def test_lines_come_at_a_phase_and_then_every_few_seconds() -> None:
     out, clock = io.StringIO(), Clock()
     display = LineDisplay(out, every=5, clock=clock)
