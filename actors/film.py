@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import av
-from av.container import Flags, InputContainer
+from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -26,9 +26,8 @@ _STILL: Final = Disposition.attached_pic | Disposition.timed_thumbnails | Dispos
 def open_film(path: str | Path) -> InputContainer:
     """Open a film for reading; the caller closes it.
 
-    Timestamps come as the file has them: libavformat's guesses for missing ones are off, because
-    they name wrong frames where B-frames are reordered. Metadata that is not UTF-8 is kept byte by
-    byte (surrogate escapes).
+    libavformat fills in PTS that a packet lacks from its DTS (PyAV asks it to). Metadata that is
+    not UTF-8 is kept byte by byte (surrogate escapes).
 
     Raises:
         MediaMissing: there is nothing at ``path``.
@@ -44,7 +43,7 @@ def open_film(path: str | Path) -> InputContainer:
             f"{where} is not a regular file", "one film file", "name the film itself"
         )
     try:
-        container = av.open(str(where), "r", metadata_errors="surrogateescape")
+        return av.open(str(where), "r", metadata_errors="surrogateescape")
     except PermissionError as error:
         raise MediaUnreadable(
             f"{where} may not be read ({error.strerror})", "a readable film", "change its mode"
@@ -55,8 +54,6 @@ def open_film(path: str | Path) -> InputContainer:
             "a whole video file in a format FFmpeg knows",
             "play it, or copy or download it again: it may be cut off or of another kind",
         ) from error
-    container.flags &= ~cast(int, Flags.gen_pts.value)
-    return container
 
 
 def is_still(stream: VideoStream) -> bool:
