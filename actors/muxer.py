@@ -144,6 +144,7 @@ def _write(
     options = dict(_OPTIONS[name])
     if name in ("mp4", "mov"):
         options["video_track_timescale"] = str(unit.denominator)
+        options["movie_timescale"] = str(_movie_timescale(film, copied, unit))
     with (
         writing(target),
         av.open(
