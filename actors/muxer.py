@@ -16,10 +16,11 @@ from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Stream
 from av.video.stream import VideoStream
 
+from actors.encoder import encoder_pix_fmt
 from actors.film import is_still, open_film
 from actors.segments import SegmentPackets, read_segment, sync_file, writing
 from scheduler.errors import FramesLost, OutputInvalid, SegmentMismatch
-from scheduler.jobs import Segment
+from scheduler.jobs import EncoderSettings, Segment
 from scheduler.media import VideoIndex
 
 FORMATS: Final = {
@@ -61,24 +62,26 @@ def container_format(suffix: str) -> str:
         ) from None
 
 
-def check_output(index: VideoIndex, encoder: str, suffix: str) -> tuple[str, ...]:
-    """Whether a film's streams and a codec can live in a container; asked before any work is done.
+def check_container(index: VideoIndex, output: Path, settings: EncoderSettings) -> tuple[str, ...]:
+    """Whether a film, its codec and its other streams fit together; asked before any work is done.
 
     Args:
-        encoder: FFmpeg's name, such as ``libx264``.
+        output: path of the result; its suffix names the container.
 
     Returns:
         Sentences for the user about what will not be exactly as in the source.
 
     Raises:
         OutputInvalid: unknown suffix, or the container cannot hold the codec or a stream.
+        SettingInvalid: the codec does not exist or does not take the film's pixel format.
     """
-    name = container_format(suffix)
+    name = container_format(output.suffix)
+    encoder_pix_fmt(index, settings)
     try:
         with av.open(io.BytesIO(), "w", format=name) as trial:
-            trial.add_stream(encoder)
+            trial.add_stream(settings.codec)
     except ValueError as error:
-        raise _cannot_hold(name, f"video by {encoder}") from error
+        raise _cannot_hold(name, f"video by {settings.codec}") from error
     with open_film(index.path) as film:
         return _plan(film, index, name)[1]
 
@@ -108,7 +111,7 @@ def join(
         suffix: of the final output, which decides the container; default that of ``output_temp``.
 
     Returns:
-        Sentences for the user, see ``check_output``.
+        Sentences for the user, see ``check_container``.
 
     Raises:
         SegmentMismatch: a segment is missing or changed, or codec headers differ.
