@@ -74,7 +74,7 @@ def to_linear(signal: NDArray[np.float64], transfer: Transfer) -> NDArray[np.flo
         case "srgb":
             return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
         case "bt709":
-            return np.where(x < 0.081, x / 4.5, ((x + 0.099) / 1.099) ** (1 / 0.45))
+            return np.where(x < 4.5 * _BETA, x / 4.5, ((x + _ALPHA - 1) / _ALPHA) ** (1 / 0.45))
         case "pq":
             m1, m2, c1, c2, c3 = _PQ
             root = x ** (1 / m2)
@@ -93,7 +93,7 @@ def from_linear(light: NDArray[np.float64], transfer: Transfer) -> NDArray[np.fl
         case "srgb":
             return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
         case "bt709":
-            return np.where(x < 0.018, 4.5 * x, 1.099 * x**0.45 - 0.099)
+            return np.where(x < _BETA, 4.5 * x, _ALPHA * x**0.45 - (_ALPHA - 1))
         case "pq":
             m1, m2, c1, c2, c3 = _PQ
             power = x**m1
@@ -135,5 +135,6 @@ def _index(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     return scaled.astype(np.uint16)
 
 
+_ALPHA, _BETA = 1.09929682680944, 0.018053968510807
 _PQ = (1305 / 8192, 2523 / 32, 107 / 128, 2413 / 128, 2392 / 128)
 _HLG = (0.17883277, 0.28466892, 0.55991073)

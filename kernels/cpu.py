@@ -32,7 +32,12 @@ class CpuKernels:
         fmt = picture.format
         to_frame = invert(affine)
         planes = [
-            _area(plane, compose(invert(plane_affine(fmt, number)), to_frame), width, height)
+            _area(
+                plane,
+                compose(invert(plane_affine(fmt, number)), to_frame),
+                (width, height),
+                points=1 if number and fmt.sub_x and fmt.sub_y else 2,
+            )
             for number, plane in enumerate(picture.planes)
         ]
         rgb = _to_rgb(planes, fmt)
@@ -221,27 +226,34 @@ def _to_rgb(planes: list[Samples], fmt: PictureFormat) -> Samples:
     return cast(Samples, cv2.merge(channels))
 
 
-def _area(plane: Plane, to_plane: Affine, width: int, height: int) -> Samples:
-    """Area-filtered samples of a plane: whole-number box level, then 2 x 2 bilinear samples."""
-    half = compose(to_plane, resize(0.5, 0.5))
-    kx, ky = (max(1, int(step + 1e-9)) for step in np.hypot(to_plane[:, 0], to_plane[:, 1]))
-    to_level = compose(invert(resize(kx, ky)), half)
-    corners = np.array([[0, 0], [2 * width - 1, 0], [0, 2 * height - 1], [2 * width, 2 * height]])
-    reach = corners @ to_level[:, :2].T + to_level[:, 2]
+def _area(plane: Plane, to_plane: Affine, size: tuple[int, int], points: int) -> Samples:
+    """Area-filtered samples [h, w] of a plane for output pixels of ``size`` (width, height).
+
+    A box level of nearly the wanted density, read bilinearly at ``points`` x ``points`` places of
+    each output pixel. Two are needed where detail counts; subsampled chroma has none.
+    """
+    steps = np.hypot(to_plane[:, 0], to_plane[:, 1])
+    kx, ky = (max(1, int(step / points + 1e-9)) for step in steps)
+    fine = compose(to_plane, resize(1 / points, 1 / points))
+    to_level = compose(invert(resize(kx, ky)), fine)
+    right, bottom = points * size[0] - 1, points * size[1] - 1
+    reach = apply(to_level, [[0, 0], [right, 0], [0, bottom], [right, bottom]])
     rows, columns = plane.shape
     limit = [-(-columns // kx) + 1, -(-rows // ky) + 1]
     x0, y0 = (int(v) for v in np.clip(np.floor(reach.min(0)) - 1, -1, limit))
     x1, y1 = (int(v) for v in np.clip(np.ceil(reach.max(0)) + 2, [x0 + 1, y0 + 1], limit))
     cells = box_level(plane, kx, ky, Roi(x0=x0, y0=y0, x1=x1, y1=y1), cv2.BORDER_REPLICATE)
     to_level[:, 2] -= (x0, y0)
-    doubled = cv2.warpAffine(
+    read = cv2.warpAffine(
         cells,
         to_level,
-        (2 * width, 2 * height),
+        (right + 1, bottom + 1),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return cv2.resize(doubled, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    if points > 1:
+        read = cv2.resize(read, size, interpolation=cv2.INTER_AREA)
+    return read.astype(np.float32)
 
 
 def _outside(

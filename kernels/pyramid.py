@@ -31,9 +31,9 @@ def blend(difference: Samples, mask: Samples) -> Samples:
     the result is exactly zero wherever the mask is.
 
     Args:
-        difference: float32 [h, w, c].
+        difference: float32 [h, w, 3].
         mask: float32 [h, w], 0..1.
-    Returns: float32 [h, w, c].
+    Returns: float32 [h, w, 3].
     """
     masks, bands = [mask], []
     fine = difference
@@ -44,7 +44,7 @@ def blend(difference: Samples, mask: Samples) -> Samples:
         masks.append(_coarser(masks[-1]))
     total = fine * masks.pop()[..., None]
     for band, level in zip(reversed(bands), reversed(masks), strict=True):
-        band *= cv2.merge([level] * band.shape[2])
+        band *= cv2.merge([level] * 3)
         band += _expand(total, band)
         total = band
     return total
@@ -56,5 +56,4 @@ def _coarser(mask: Samples) -> Samples:
 
 
 def _expand(coarse: Samples, like: Samples) -> Samples:
-    grown = cv2.pyrUp(coarse, dstsize=(like.shape[1], like.shape[0]))
-    return cast(Samples, grown).reshape(like.shape)
+    return cast(Samples, cv2.pyrUp(coarse, dstsize=(like.shape[1], like.shape[0])))

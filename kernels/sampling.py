@@ -175,11 +175,7 @@ def box_level(source: Source, kx: int, ky: int, cells: Roi, border: int) -> Sour
     x1, y1 = max(min(cells.x1, last_x + 1), x0 + 1), max(min(cells.y1, last_y + 1), y0 + 1)
     inner: Any = source[y0 * ky : y1 * ky, x0 * kx : x1 * kx]
     if kx > 1 or ky > 1:
-        short_y, short_x = (y1 - y0) * ky - inner.shape[0], (x1 - x0) * kx - inner.shape[1]
-        inner = inner.astype(np.float32)
-        if short_x or short_y:
-            inner = cv2.copyMakeBorder(inner, 0, short_y, 0, short_x, border)
-        inner = cv2.resize(inner, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        inner = _means(inner, kx, ky, (y1 - y0, x1 - x0), border)
     if cells == Roi(x0=x0, y0=y0, x1=x1, y1=y1):
         return cast(Source, inner)
     # A box wholly outside leaves a cell of the edge that it does not contain: pad, then cut.
@@ -189,6 +185,21 @@ def box_level(source: Source, kx: int, ky: int, cells: Roi, border: int) -> Sour
     skip_x, skip_y = max(cells.x0 - x0, 0), max(cells.y0 - y0, 0)
     rows, columns = cells.y1 - cells.y0, cells.x1 - cells.x0
     return cast(Source, padded[skip_y : skip_y + rows, skip_x : skip_x + columns])
+
+
+def _means(source: Source, kx: int, ky: int, shape: tuple[int, int], border: int) -> Samples:
+    """Block means of a part of a source; added up in one fixed order, whatever the part."""
+    short_y, short_x = shape[0] * ky - source.shape[0], shape[1] * kx - source.shape[1]
+    if short_x or short_y:
+        source = cast(Source, cv2.copyMakeBorder(source, 0, short_y, 0, short_x, border))
+    rows = source[::ky].astype(np.float32)
+    for other in range(1, ky):
+        rows += source[other::ky]
+    total = rows[:, ::kx].copy()
+    for other in range(1, kx):
+        total += rows[:, other::kx]
+    total *= np.float32(1 / (kx * ky))
+    return total
 
 
 _ACROSS = cubic_weights(np.arange(_FRACTIONS) / _FRACTIONS).astype(np.float32)
