@@ -13,16 +13,10 @@ ROOMS = ("farm", "cluster", "actors", "scheduler", "kernels")
 LONGEST = 600
 
 
-def tracked() -> list[Path]:
-    """Files of the repository; of the folder where there is no repository (a source archive)."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\0")
-    return [ROOT / name for name in listed if name and (ROOT / name).is_file()]
+def sources() -> list[Path]:
+    """Source files of the project, wherever it was unpacked (no git needed)."""
+    places = (ROOT / name for name in (*ROOMS, "tests", "benchmarks", "scripts"))
+    return [path for place in places for path in sorted(place.rglob("*")) if path.is_file()]
 
 
 def modules() -> list[str]:
@@ -38,7 +32,7 @@ def test_no_source_file_is_too_long() -> None:
     suffixes = {".py", ".cu", ".cuh", ".cpp", ".h"}
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
-        for path in tracked()
+        for path in sources()
         if path.suffix in suffixes
     }
     assert len(lengths) > 20
@@ -47,11 +41,11 @@ def test_no_source_file_is_too_long() -> None:
 
 def test_no_file_is_a_drawer_for_odds_and_ends() -> None:
     drawers = {"utils.py", "util.py", "helpers.py", "misc.py", "common.py"}
-    assert [path for path in tracked() if path.name in drawers] == []
+    assert [path for path in sources() if path.name in drawers] == []
 
 
 def test_tests_are_not_packages() -> None:
-    assert [path for path in tracked() if path.match("tests/**/__init__.py")] == []
+    assert [path for path in sources() if path.match("tests/**/__init__.py")] == []
 
 
 @pytest.mark.parametrize("module", modules())
