@@ -23,7 +23,7 @@ import numpy as np
 from actors.decoder import Decoder
 from actors.formats import picture_format
 from actors.frames import SlotLayout
-from actors.models import ModelStore, load_samples
+from actors.models import ModelStore
 from actors.prober import probe
 from actors.stages import read_faces
 from actors.swapper import Swapper
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     settings = load_settings()
-    samples = load_samples(settings.cache_dir)
+    samples = ModelStore(settings.cache_dir)
     film = given.film or samples.path("single_face" if given.quick else "wolfgang_langer")
     source = given.source or samples.path("astronaut")
     options = FarmOptions(

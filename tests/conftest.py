@@ -1,0 +1,30 @@
+"""Models and sample media, fetched once by the program's own fetcher and kept in its cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actors.models import ModelStore
+from actors.toolbox import EMBEDDED
+from farm.config import load_settings
+
+IDENTITY = ("dlib_face_recognition_resnet_128", "dlib_shape_predictor_5")
+
+
+@pytest.fixture(scope="session")
+def models() -> ModelStore:
+    """The store with the models that every job needs."""
+    store = ModelStore(load_settings().cache_dir)
+    for name in EMBEDDED:
+        store.path(name)
+    return store
+
+
+@pytest.fixture(scope="session")
+def samples(models: ModelStore) -> dict[str, Path]:
+    """Sample media by name (configs/samples.toml)."""
+    return {
+        name: models.path(name) for name, spec in models.registry.items() if spec.kind == "sample"
+    }
