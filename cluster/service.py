@@ -10,19 +10,20 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from actors.muxer import check_container, join
 from actors.prober import probe
-from kernels.cuts import find_cuts
-
 from cluster.executor import Executor
 from cluster.folders import claim, release, storage_error
 from cluster.publish import publish_film, publish_hashes, publish_masks
+from kernels.cuts import find_cuts
 from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
 from scheduler.errors import FramesLost
@@ -73,6 +74,7 @@ class JobService:
             that a user with a broken film does not wait for lanes.
         check_sources: raises an InputError when the job's source pictures cannot be used.
         watch: is told how far the job is, a few times a second.
+        note: is told what the user should know though it stops nothing.
         marking: container metadata for the result (says that faces were altered, and by what).
     """
 
@@ -82,11 +84,13 @@ class JobService:
         open_executor: Callable[[], Executor],
         check_sources: Callable[[JobSpec], object],
         watch: Callable[[JobSnapshot], None],
+        note: Callable[[str], None],
         marking: dict[str, str],
     ) -> None:
         self._open_executor = open_executor
         self._check_sources = check_sources
         self._watch = watch
+        self._note = note
         self._marking = marking
         self._ledger = Ledger()
         self._tally: Tally | None = None
@@ -109,7 +113,8 @@ class JobService:
         try:
             self._announce(job, "probe")
             index = probe(job.media)
-            check_container(index, Path(job.output), job.encoder)
+            for sentence in check_container(index, Path(job.output), job.encoder):
+                self._note(sentence)
             self._check_sources(job)
             film = _Film(index=index, census=Census(index.frames))
             executor = self._open_executor()
@@ -271,7 +276,7 @@ class JobService:
             crop_size=film.crop_size,
             seconds=seconds,
             phase_seconds={
-                name: after - at for (name, at), (_, after) in zip(times, times[1:], strict=False)
+                name: after - at for (name, at), (_, after) in pairwise(times)
             },
             cpu_ms_per_frame={stage: ms / film.index.frames for stage, ms in cpu.items()},
         )

@@ -80,6 +80,7 @@ def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Dis
             open_executor=open_executor,
             check_sources=check_sources,
             watch=display.update,
+            note=lambda sentence: display.event("note", sentence),
             marking=marking(job),
         )
         return service.run(job, keep=options.keep)

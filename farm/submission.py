@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from actors.muxer import FORMATS
 from farm.config import Settings
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
 from scheduler.jobs import EncoderSettings, JobSpec, SwapSettings
@@ -21,7 +22,7 @@ CODECS: Final = {
 }
 """Preset and CRF of each codec unless the user says otherwise: visually near lossless."""
 
-CONTAINERS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".nut")
+CONTAINERS: Final = tuple(FORMATS)
 SWAPPERS: Final = ("mesh",)
 
 
@@ -65,7 +66,7 @@ def encoder_settings(
 def default_output(video: Path, codec: str) -> Path:
     """``film.mp4`` -> ``film.swapped.mp4`` beside it, in a container that keeps exact PTS."""
     suffix = video.suffix.lower() if video.suffix.lower() in CONTAINERS else ".mp4"
-    if codec == "ffv1" and suffix not in (".mov", ".nut", ".mkv"):
+    if codec == "ffv1" and suffix not in (".mov", ".mkv"):
         suffix = ".mov"
     return video.with_name(f"{video.stem}.swapped{suffix}")
 

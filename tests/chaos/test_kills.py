@@ -82,6 +82,7 @@ def undisturbed(
         open_executor=lambda: InlineExecutor(kit),
         check_sources=lambda _: None,
         watch=lambda _: None,
+        note=lambda _: None,
         marking={},
     )
     summary = service.run(spec)
@@ -95,7 +96,11 @@ def disturbed(spec: JobSpec, kit: LaneKit, session: Session, kill: Kill) -> JobS
         return kill.executor
 
     service = JobService(
-        open_executor=open_executor, check_sources=lambda _: None, watch=kill, marking={}
+        open_executor=open_executor,
+        check_sources=lambda _: None,
+        watch=kill,
+        note=lambda _: None,
+        marking={},
     )
     return service.run(spec)
 
