@@ -55,6 +55,7 @@ class FaceMasks:
     """The lids beyond their creases, with what is between them."""
     nose: Floats
     """The nose without its nostrils."""
+    nostrils: Floats
     lips: Floats
     mouth: Floats
     """Between the lips."""
@@ -82,7 +83,7 @@ def face_masks(face: CanonicalFace, size: int) -> FaceMasks:
     rows = (np.arange(size, dtype=np.float32)[:, None] + 0.5) / size
     top = np.float32(face.layout[[*LEFT_BROW, *RIGHT_BROW], 1].min())
     cheeks = 0.7 * np.clip((rows - top) / 0.08, 0, 1)
-    rim = 0.4 + 0.6 * _soft(_grow(oval, -0.13), 0.035)
+    rim = 0.3 + 0.7 * _soft(_grow(oval, -0.13), 0.035)
     features = (cheeks + (1 - cheeks) * _soft(core, 0.02)) * rim * (1 - 0.9 * corners)
     return FaceMasks(
         blend=_soft(_grow(oval, -0.055), 0.022) * oval,
@@ -94,6 +95,7 @@ def face_masks(face: CanonicalFace, size: int) -> FaceMasks:
         eyes=_soft(eyes, 0.005),
         lids=_soft(_grow(lids, 0.01), 0.016),
         nose=_soft(np.clip(_grow(nose, 0.01) - _grow(nostrils, 0.01), 0, 1), 0.012),
+        nostrils=_soft(_grow(nostrils, 0.004), 0.006),
         lips=_soft(np.clip(outer - mouth, 0, 1), 0.006),
         mouth=_soft(mouth, 0.005),
         features=features.astype(np.float32),

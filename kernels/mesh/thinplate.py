@@ -15,7 +15,7 @@ def _kernel(a: Array, b: Array) -> Array:
     squared += (a[:, None, 1] - b[None, :, 1]) ** 2
     logs = np.log(np.maximum(squared, 1e-300))
     logs *= squared
-    return cast(Array, 0.5 * logs)
+    return 0.5 * logs
 
 
 def thin_plate_operator(control: Array, queries: Array, smoothing: float) -> Array:

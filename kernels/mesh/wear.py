@@ -19,7 +19,7 @@ Sample = TypeVar("Sample", np.float32, np.uint8)
 
 GRAIN: Final = 0.5
 """Share of the target's grain and pores that is laid over the source's features."""
-LIPS: Final = 0.8
+LIPS: Final = 0.7
 """Share of the source in the lips' light and dark; their colour is the target's."""
 
 
@@ -32,7 +32,7 @@ class Costume:
     regions: Bytes
     """[n, n, 4] blend, skin, hollows (eyes and mouth), lips; 255 is 1."""
     more: Bytes
-    """[n, n, 4] lids, brow zone, left side, nothing."""
+    """[n, n, 4] lids, brow zone, nostrils, left side."""
 
 
 def costume(texture: FaceTexture, masks: FaceMasks) -> Costume:
@@ -48,7 +48,7 @@ def costume(texture: FaceTexture, masks: FaceMasks) -> Costume:
     return Costume(
         paint=np.dstack([texture.detail * share[..., None], share]).astype(np.float32),
         regions=packed(masks.blend, masks.skin, np.maximum(masks.eyes, masks.mouth), masks.lips),
-        more=packed(lids, masks.brow_zone, left, np.zeros_like(left)),
+        more=packed(lids, masks.brow_zone, masks.nostrils, left),
     )
 
 
@@ -80,7 +80,7 @@ def wear(
     """
     scale = np.float32(1 / 255)
     blend, skin, hollows, lips = _planes(regions) * scale
-    lids, zone, left, _ = _planes(more) * scale
+    lids, zone, nostrils, left = _planes(more) * scale
     skin *= seen
     light = log_light(target)
     low = smooth_skin(light, skin, 0.62 * LOW * size, 0.25)
@@ -93,8 +93,12 @@ def wear(
     # Where the target's brows may lie only what is light is kept of it.
     rest += zone * (np.maximum(rest, np.float32(-0.03)) - rest)
     result += rest
-    lip_luma = np.float32(LIPS) * (result.mean(axis=0) - own_luma)
-    result += lips * (own + lip_luma - result)
+    lip_luma = own_luma + np.float32(LIPS) * (result.mean(axis=0) - own_luma)
+    # Shadows between the lips have no colour to trust; lifted by the source they would glow.
+    lip_colour = np.clip(own - own_luma, -0.15, 0.15)
+    result += lips * (lip_colour + lip_luma - result)
+    # How far one looks into the nostrils is a matter of the target's pose.
+    result += nostrils * np.minimum(np.float32(0.25) * own - result, 0)
     result += _grain(light, share, zone, lips, size)
 
     closed = np.float32(shut[1]) + np.float32(shut[0] - shut[1]) * left
