@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import Protocol
 
 import numpy as np
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from actors.film import frames_of, open_film, picture_stream
@@ -42,11 +42,13 @@ class Decoder:
         """Frames [start, stop) in order, each in a slot of ``ring``.
 
         Decoding starts at the last key frame whose PTS is not after the first wanted one. Where the
-        first frame that comes is too late (open GOPs, containers whose seek is inexact) it starts
-        again at ever earlier key frames and in the end at the film's beginning. Planes are copied
-        once, from the decoder's memory into the slot; only a source format that is not planar (see
-        ``actors.formats``) goes through swscale first. The file is closed when the last frame was
-        taken, when the caller closes the generator, or on an error.
+        first frame that comes is too late (open GOPs, containers whose seek is inexact), or no
+        intra picture came before it (gradual refresh, whose "key frames" are not exact), it starts
+        again at ever earlier key frames and in the end at the film's beginning.
+
+        Planes are copied once, from the decoder's memory into the slot; only a source format that
+        is not planar (see ``actors.formats``) goes through swscale first. The file is closed when
+        the last frame was taken, when the caller closes the generator, or on an error.
 
         Raises:
             FramesLost: the file does not give these frames (any more).
@@ -91,6 +93,7 @@ class Decoder:
             if entry is not None:
                 container.seek(entry, stream=stream)
             wanted = index.pts[start]
+            whole = entry is None
             for count, frame in enumerate(frames_of(container, stream)):
                 if index.counted:
                     if count >= index.frames:
@@ -98,7 +101,10 @@ class Decoder:
                     pts: int | None = index.pts[count]
                 else:
                     pts = frame.pts
+                whole |= frame.pict_type in (PictureType.I, PictureType.NONE)
                 if pts is not None and pts >= wanted:
+                    if not whole:
+                        return
                     yield pts, frame
 
     def _wanted(
