@@ -1,0 +1,130 @@
+"""Where the 468 points of one face are: the face mesh.
+
+Network: MediaPipe's ``face_landmark`` (Y. Kartynnik et al., "Real-time Facial Surface Geometry from
+Monocular Video on Mobile GPUs", 2019). It reads an upright face of which it can trust the place to
+about a tenth of its size. The detector is coarser than that, so the mesh runs twice: the second
+time on the square that the first mesh gives, and its answer is then the same for every detection
+from which it could have started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.detector import Detection
+from actors.inference.litert import LiteRt
+from kernels.api import Kernels
+from kernels.geometry import apply, compose, invert
+from kernels.picture import Picture
+
+SIZE: Final = 192
+"""Side of the crop that the network reads, in pixels."""
+POINTS: Final = 468
+MARGIN: Final = 1.5
+"""The crop's side over the face's longer side."""
+EYE_RIGHT: Final = 33
+"""Outer corner of the person's right eye."""
+EYE_LEFT: Final = 263
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mesh:
+    """The points of one face."""
+
+    landmarks: NDArray[np.float64]
+    """[468, 2] x y in MediaPipe's canonical order."""
+    presence: float
+    """How sure the network is that its crop showed a face, 0..1."""
+
+
+class FaceLandmarker:
+    """Puts the mesh on a detected face.
+
+    Args:
+        model_path: ``face_landmark.tflite``.
+        threads: of the network; the result does not depend on it.
+
+    Raises:
+        ModelCorrupt: the file is no such network.
+    """
+
+    def __init__(self, model_path: Path, threads: int = 1) -> None:
+        self._network = LiteRt.load(model_path, threads=threads)
+
+    def locate(
+        self,
+        picture: Picture,
+        detection: Detection,
+        display: NDArray[np.float64],
+        kernels: Kernels,
+    ) -> Mesh:
+        """The mesh of one face, landmarks in pixels of the coded picture.
+
+        Args:
+            picture: as decoded, in coded orientation.
+            detection: in display pixels, from ``FaceDetector.detect``.
+            display: float64 [2, 3], coded frame pixels -> upright display pixels.
+            kernels: cuts the crops.
+        """
+        right, left = detection.keypoints[0], detection.keypoints[1]
+        first = self._read(
+            picture, face_square(detection.box.reshape(2, 2), right, left), display, kernels
+        )
+        points = apply(display, first.landmarks)
+        second = face_square(points, points[EYE_RIGHT], points[EYE_LEFT])
+        return self._read(picture, second, display, kernels)
+
+    def _read(
+        self,
+        picture: Picture,
+        square: NDArray[np.float64],
+        display: NDArray[np.float64],
+        kernels: Kernels,
+    ) -> Mesh:
+        affine = compose(square, display)
+        mesh = self.locate_rgb(kernels.crop(picture, affine, SIZE))
+        return Mesh(landmarks=apply(invert(affine), mesh.landmarks), presence=mesh.presence)
+
+    def locate_rgb(self, crop: NDArray[np.float32]) -> Mesh:
+        """The mesh in a float32 [192, 192, 3] R'G'B' crop in 0..1, landmarks in its own pixels."""
+        values, logit = self._network.run(crop[None])
+        # The network counts from the crop's edge: its centre of the first pixel is 0.5.
+        points = values.reshape(POINTS, 3)[:, :2].astype(np.float64) - 0.5
+        presence = 1.0 / (1.0 + np.exp(-float(logit.reshape(()))))
+        return Mesh(landmarks=points, presence=float(presence))
+
+
+def face_square(
+    points: NDArray[np.float64], right_eye: NDArray[np.float64], left_eye: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """float64 [2, 3], the points' space -> the network's crop.
+
+    The square stands on the eye line, is centred on the points' extent along it, and is 1.5 times
+    as wide as the extent's longer side. Taking the extent along the eye line, not along the
+    frame's axes, makes the crop of a tilted face the tilted crop of the upright face.
+
+    Args:
+        points: [n, 2], two opposite corners of a box or all points of a mesh.
+        right_eye: [2], the person's right eye, left in an upright picture.
+        left_eye: [2].
+    """
+    along = left_eye - right_eye
+    length = float(np.hypot(along[0], along[1]))
+    cos, sin = (along / length).tolist() if length > 0 else (1.0, 0.0)
+    upright = np.array([[cos, sin], [-sin, cos]])
+    if len(points) == 2:
+        # A box keeps its size however the face in it is tilted: only its centre turns.
+        low, high = points
+        centre, side = upright @ ((low + high) / 2), float((high - low).max())
+    else:
+        turned = points @ upright.T
+        low, high = turned.min(axis=0), turned.max(axis=0)
+        centre, side = (low + high) / 2, float((high - low).max())
+    scale = SIZE / (MARGIN * max(side, 1e-6))
+    linear = scale * upright
+    return np.column_stack([linear, (SIZE - 1) / 2 - scale * centre])
