@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from actors.models import ModelStore
 from farm.config import Settings
 from farm.doctor import Finding, Verdict, examine
 from farm.progress import printable
@@ -21,13 +22,27 @@ def show(finding: Finding, console: Console) -> None:
     console.print(
         Text.assemble(
             (f"{finding.verdict.value:<5}", STYLES[finding.verdict]),
-            f"{finding.check:<18} ",
+            f"{finding.check:<34} ",
             printable(finding.found),
         ),
         soft_wrap=True,
     )
     if finding.next_step:
-        console.print(Text(f"{'':24}next: {printable(finding.next_step)}"), soft_wrap=True)
+        console.print(Text(f"{'':40}next: {printable(finding.next_step)}"), soft_wrap=True)
+
+
+def _models(settings: Settings) -> dict[str, str | None]:
+    """What is wrong with each model that a first film needs; None where nothing is."""
+    from actors.toolbox import EMBEDDED  # loads the runtimes: not for `farm --help`
+
+    store = ModelStore(settings.cache_dir)
+    troubles: dict[str, str | None] = {}
+    for name in EMBEDDED:
+        if not store.present(name):
+            troubles[name] = "not fetched yet"
+        else:
+            troubles[name] = None if store.verify(name) else "damaged: its checksum is wrong"
+    return troubles
 
 
 def doctor(
@@ -43,7 +58,7 @@ def doctor(
     settings: Settings = context.obj
     console = Console()
     failed = False
-    for finding in examine(settings, {}):
+    for finding in examine(settings, _models(settings)):
         failed |= finding.verdict is Verdict.FAIL
         if as_json:
             print(
