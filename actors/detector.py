@@ -171,4 +171,5 @@ def overlap(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> NDArray[n
     low, high = np.maximum(one[:2], many[:, :2]), np.minimum(one[2:], many[:, 2:])
     shared: NDArray[np.float64] = np.prod(np.maximum(high - low, 0.0), axis=1)
     total = np.prod(one[2:] - one[:2]) + np.prod(many[:, 2:] - many[:, :2], axis=1) - shared
-    return shared / np.maximum(total, 1e-9)
+    ratio: NDArray[np.float64] = shared / np.maximum(total, 1e-9)
+    return ratio
