@@ -15,9 +15,7 @@ import typer
 
 from cluster.folders import sweep
 from farm.config import Settings
-from farm.contact_sheet import check_sheet_path, write_contact_sheet
 from farm.progress import duration, open_display
-from farm.runner import FarmOptions, run_job
 from farm.submission import build_job, check_folder, encoder_settings
 from scheduler.errors import Cancelled
 from scheduler.jobs import JobSpec, JobSummary
@@ -227,6 +225,10 @@ def submit(
     - `farm submit film.mkv -s front.jpg -s side.jpg -o out.mkv --encoder libx265`
     - `farm submit film.mp4 -s face.jpg --json | jq .event`
     """
+    # Ray, OpenCV and the runtimes load for half a second: not for `farm --help` and completion.
+    from farm.contact_sheet import check_sheet_path, write_contact_sheet
+    from farm.runner import FarmOptions, run_job
+
     settings: Settings = context.obj
     job = build_job(
         settings,
