@@ -13,18 +13,22 @@ from kernels.colour import TransferTables, decode_matrix, encode_matrix
 from kernels.dither import round_change
 from kernels.geometry import Affine, apply, compose, invert, plane_affine, resize
 from kernels.picture import Picture, PictureFormat, Plane, Roi, Transfer
-from kernels.pyramid import ALIGN, REACH, blend
-from kernels.sampling import box_factors, box_level, sample_cubic
+from kernels.pyramid import ALIGN, REACH, blend, mask_levels
+from kernels.sampling import CubicSampler, box_factors, box_level
 
 Samples = NDArray[np.float32]
 
 
 class CpuKernels:
-    """``kernels.api.Kernels`` on the CPU; see there for the contract of each method."""
+    """``kernels.api.Kernels`` on the CPU; see there for the contract of each method.
 
-    __slots__ = ("_tables",)
+    Holds scratch and tables between calls, never pixels that matter: one for each thread.
+    """
+
+    __slots__ = ("_sampler", "_tables")
 
     def __init__(self) -> None:
+        self._sampler = CubicSampler()
         self._tables: dict[Transfer, TransferTables] = {}
 
     def thumbnail(self, picture: Picture, affine: Affine, width: int, height: int) -> Image8:
@@ -40,7 +44,7 @@ class CpuKernels:
             )
             for number, plane in enumerate(picture.planes)
         ]
-        rgb = _to_rgb(planes, fmt)
+        rgb = cast(Image, cv2.merge(_to_rgb(planes, fmt)))
         rgb *= np.float32(255)
         rgb += np.float32(0.5)
         small = rgb.astype(np.uint8)
@@ -51,7 +55,8 @@ class CpuKernels:
 
     def crop(self, picture: Picture, affine: Affine, size: int) -> Image:
         _positive(size=size)
-        return _crop(picture, invert(affine), Roi(x0=0, y0=0, x1=size, y1=size))
+        whole = Roi(x0=0, y0=0, x1=size, y1=size)
+        return cast(Image, cv2.merge(self._crop(picture, invert(affine), whole)))
 
     def paste(self, picture: Picture, crop: Image, mask: Image, affine: Affine) -> Patch:
         size = _square(crop, mask)
@@ -67,25 +72,82 @@ class CpuKernels:
             y1=min(-(-(support.y1 + REACH) // ALIGN) * ALIGN, size),
         )
         part = np.s_[box.y0 : box.y1, box.x0 : box.x1]
-        change = self._change(_crop(picture, to_frame, box), crop[part], mask[part], picture)
+        levels, curve = mask_levels(mask[part]), self._curve(picture.format.transfer)
+        changes = [
+            _change(before, crop[part][..., channel], levels, curve)
+            for channel, before in enumerate(self._crop(picture, to_frame, box))
+        ]
         touched = _touched(mask, affine, roi)
-        _add(picture, change, box, size, affine, roi, touched)
+        self._add(picture, changes, box, size, affine, roi, touched)
         return Patch(roi=roi, touched=touched)
 
-    def _change(self, before: Image, after: Image, mask: Image, picture: Picture) -> Image:
-        """The change of R'G'B' at crop resolution: blended in light, measured in the signal."""
-        transfer = picture.format.transfer
+    def _curve(self, transfer: Transfer) -> TransferTables:
         if transfer not in self._tables:
             self._tables[transfer] = TransferTables(transfer)
-        curve = self._tables[transfer]
-        light = curve.to_linear(before)
-        brought = blend(curve.to_linear(np.clip(after, 0.0, 1.0)) - light, mask)
-        moved = brought != 0.0
-        brought += light
-        change = curve.from_linear(brought)
-        change -= before
-        change *= moved
-        return change
+        return self._tables[transfer]
+
+    def _crop(self, picture: Picture, to_frame: Affine, box: Roi) -> list[Samples]:
+        """R', G', B' of the pixels ``box`` of a crop: the same values as in the whole crop."""
+        fmt = picture.format
+        planes = []
+        for numbers in _plane_groups(fmt):
+            to_plane = compose(invert(plane_affine(fmt, numbers[0])), to_frame)
+            planes += self._sampler.sample([picture.planes[n] for n in numbers], to_plane, box)
+        return _to_rgb(planes, fmt)
+
+    def _add(
+        self,
+        picture: Picture,
+        changes: list[Samples],
+        box: Roi,
+        size: int,
+        affine: Affine,
+        roi: Roi,
+        touched: NDArray[np.bool_],
+    ) -> None:
+        """Carry a change of R'G'B' at crop resolution into the planes, dithered, where touched."""
+        fmt = picture.format
+        top = (1 << fmt.depth) - 1
+        matrix = encode_matrix(fmt).tolist()
+        for numbers in _plane_groups(fmt):
+            sub = (fmt.sub_x, fmt.sub_y) if numbers[0] else (0, 0)
+            part = Roi(
+                x0=roi.x0 >> sub[0],
+                y0=roi.y0 >> sub[1],
+                x1=-(-roi.x1 >> sub[0]),
+                y1=-(-roi.y1 >> sub[1]),
+            )
+            sources = []
+            for number in numbers:
+                codes = np.zeros((size, size), np.float32)
+                inner = codes[box.y0 : box.y1, box.x0 : box.x1]
+                for channel, gain in zip(changes, matrix[number], strict=True):
+                    if gain:
+                        inner += channel * np.float32(gain)
+                sources.append(codes)
+            to_crop = compose(affine, plane_affine(fmt, numbers[0]))
+            moves = self._sampler.sample(sources, to_crop, part, outside_zero=True)
+            allowed = plane_touched(touched, fmt, numbers[0])
+            for number, move in zip(numbers, moves, strict=True):
+                move *= allowed
+                moved = round_change(move, part.x0, part.y0)
+                target = picture.planes[number][part.y0 : part.y1, part.x0 : part.x1]
+                moved += target
+                np.copyto(target, np.clip(moved, 0, top, out=moved), casting="unsafe")
+
+
+def _change(
+    before: Samples, after: Samples, levels: list[Samples], curve: TransferTables
+) -> Samples:
+    """How one channel changes at crop resolution: blended in light, measured in the signal."""
+    light = curve.to_linear(before)
+    brought = blend(curve.to_linear(np.clip(after, 0.0, 1.0)) - light, levels)
+    moved = brought != 0.0
+    brought += light
+    change = curve.from_linear(brought)
+    change -= before
+    change *= moved
+    return change
 
 
 def _square(crop: Image, mask: Image) -> int:
@@ -144,47 +206,6 @@ def _touched(mask: Image, affine: Affine, roi: Roi) -> NDArray[np.bool_]:
     return np.asarray(weight) > 0
 
 
-def _add(
-    picture: Picture,
-    change: Image,
-    box: Roi,
-    size: int,
-    affine: Affine,
-    roi: Roi,
-    touched: NDArray[np.bool_],
-) -> None:
-    """Carry a change of R'G'B' at crop resolution into the planes, dithered, where touched."""
-    fmt = picture.format
-    top = (1 << fmt.depth) - 1
-    channels = cv2.split(change)
-    matrix = encode_matrix(fmt).tolist()
-    for numbers in _plane_groups(fmt):
-        sub = (fmt.sub_x, fmt.sub_y) if numbers[0] else (0, 0)
-        part = Roi(
-            x0=roi.x0 >> sub[0],
-            y0=roi.y0 >> sub[1],
-            x1=-(-roi.x1 >> sub[0]),
-            y1=-(-roi.y1 >> sub[1]),
-        )
-        sources = []
-        for number in numbers:
-            codes = np.zeros((size, size), np.float32)
-            inner = codes[box.y0 : box.y1, box.x0 : box.x1]
-            for channel, gain in zip(channels, matrix[number], strict=True):
-                if gain:
-                    inner += channel * np.float32(gain)
-            sources.append(codes)
-        to_crop = compose(affine, plane_affine(fmt, numbers[0]))
-        moves = sample_cubic(sources, to_crop, part, outside_zero=True)
-        allowed = plane_touched(touched, fmt, numbers[0])
-        for number, move in zip(numbers, moves, strict=True):
-            move *= allowed
-            moved = round_change(move, part.x0, part.y0)
-            target = picture.planes[number][part.y0 : part.y1, part.x0 : part.x1]
-            moved += target
-            np.copyto(target, np.clip(moved, 0, top, out=moved), casting="unsafe")
-
-
 def _plane_groups(fmt: PictureFormat) -> tuple[tuple[int, ...], ...]:
     """Plane numbers that share a sample grid."""
     if fmt.planes == 1:
@@ -198,18 +219,8 @@ def _positive(**sizes: int) -> None:
             raise ValueError(f"{name} {value}; wanted at least 1 pixel")
 
 
-def _crop(picture: Picture, to_frame: Affine, box: Roi) -> Image:
-    """The pixels ``box`` of a crop, equal to the same pixels of the whole crop."""
-    fmt = picture.format
-    planes = []
-    for numbers in _plane_groups(fmt):
-        to_plane = compose(invert(plane_affine(fmt, numbers[0])), to_frame)
-        planes += sample_cubic([picture.planes[n] for n in numbers], to_plane, box)
-    return _to_rgb(planes, fmt)
-
-
-def _to_rgb(planes: list[Samples], fmt: PictureFormat) -> Samples:
-    """Codes [h, w] of all planes at one resolution -> R'G'B' [h, w, 3] clipped to 0..1.
+def _to_rgb(planes: list[Samples], fmt: PictureFormat) -> list[Samples]:
+    """Codes [h, w] of all planes at one resolution -> R', G', B' [h, w], clipped to 0..1.
 
     Plain elementwise steps, so that a pixel's value does not depend on its place in the array.
     """
@@ -223,7 +234,7 @@ def _to_rgb(planes: list[Samples], fmt: PictureFormat) -> Samples:
         assert value is not None
         value += np.float32(zero)
         channels.append(np.clip(value, 0.0, 1.0, out=value))
-    return cast(Samples, cv2.merge(channels))
+    return channels
 
 
 def _area(plane: Plane, to_plane: Affine, size: tuple[int, int], points: int) -> Samples:

@@ -7,6 +7,7 @@ it equals b plus the blend of the one difference a - b: half the pyramids, the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import cv2
@@ -23,36 +24,44 @@ ALIGN = 1 << (LEVELS - 1)
 _CELL = np.ones((5, 5), np.uint8)
 
 
-def blend(difference: Samples, mask: Samples) -> Samples:
-    """Bring a difference in over a mask: fine detail at the mask's edge, broad tone more gently.
+def mask_levels(mask: Samples) -> list[Samples]:
+    """A mask for each level of the pyramid, finest first.
 
-    Each level's mask is at most four times the smallest value of the finer mask among the 5 x 5
+    A coarser mask is at most four times the smallest value of the finer one among the 5 x 5
     samples that the level reaches when it is expanded. A soft mask is hardly changed by that, and
-    the result is exactly zero wherever the mask is.
+    nothing is ever brought in where the mask is zero.
 
     Args:
-        difference: float32 [h, w, 3].
         mask: float32 [h, w], 0..1.
-    Returns: float32 [h, w, 3].
     """
-    masks, bands = [mask], []
-    fine = difference
+    levels = [mask]
     for _ in range(LEVELS - 1):
+        fine = levels[-1]
+        inside = cv2.erode(fine, _CELL)[::2, ::2] * np.float32(4)
+        levels.append(np.minimum(cv2.pyrDown(fine), inside))
+    return levels
+
+
+def blend(difference: Samples, levels: Sequence[Samples]) -> Samples:
+    """Bring a difference in over a mask: fine detail at the mask's edge, broad tone more gently.
+
+    Args:
+        difference: float32 [h, w].
+        levels: of the mask, from ``mask_levels``.
+    Returns: float32 [h, w]; exactly zero wherever the mask is.
+    """
+    bands = []
+    fine = difference
+    for _ in levels[1:]:
         coarse = cast(Samples, cv2.pyrDown(fine))
         bands.append(fine - _expand(coarse, fine))
         fine = coarse
-        masks.append(_coarser(masks[-1]))
-    total = fine * masks.pop()[..., None]
-    for band, level in zip(reversed(bands), reversed(masks), strict=True):
-        band *= cv2.merge([level] * 3)
+    total = fine * levels[-1]
+    for band, level in zip(reversed(bands), reversed(levels[:-1]), strict=True):
+        band *= level
         band += _expand(total, band)
         total = band
     return total
-
-
-def _coarser(mask: Samples) -> Samples:
-    inside = cv2.erode(mask, _CELL)[::2, ::2] * np.float32(4)
-    return cast(Samples, np.minimum(cv2.pyrDown(mask), inside))
 
 
 def _expand(coarse: Samples, like: Samples) -> Samples:

@@ -22,8 +22,9 @@ from kernels.picture import Plane, Roi
 
 ALIAS_LIMIT = 1.5
 """A plane that shrinks by more than this is box-filtered before it is sampled."""
-_STRIP = 1 << 14
-"""Output samples worked on at a time: their neighbours and weights then stay in the cache."""
+_STRIP = 16_000
+"""Output samples worked on at a time: their neighbours and weights then stay in the cache, and
+arrays of 8 bytes a sample below the 128 KiB from which malloc asks the system for fresh pages."""
 
 _FRACTION_BITS = 12
 _FRACTIONS = 1 << _FRACTION_BITS
@@ -58,51 +59,51 @@ def cubic_weights(t: NDArray[np.float64]) -> NDArray[np.float64]:
     )
 
 
-def sample_cubic(
-    sources: Sequence[Source], to_source: Affine, box: Roi, *, outside_zero: bool = False
-) -> list[Samples]:
-    """Sample planes of one size through one affine; they share positions and weights.
+class CubicSampler:
+    """Samples planes through affines. Keeps its scratch: use one in each thread."""
 
-    Args:
-        sources: planes [h, w], all of one size.
-        to_source: float64 [2, 3] output pixels -> source samples.
-        box: output pixels wanted, not empty.
-        outside_zero: beyond the sources is zero; else their edges repeat.
-    Returns: for each source float32 [box height, box width].
-    """
-    height, width = sources[0].shape
-    kx, ky = box_factors(to_source)
-    size = (-(-width // kx), -(-height // ky))
-    to_level = compose(invert(resize(kx, ky)), to_source)
-    border = cv2.BORDER_CONSTANT if outside_zero else cv2.BORDER_REPLICATE
-    columns = box.x1 - box.x0
-    rows = min(max(1, _STRIP // columns), box.y1 - box.y0)
-    results = [np.empty((box.y1 - box.y0, columns), np.float32) for _ in sources]
-    work = _Strip(columns, rows)
-    for top in range(box.y0, box.y1, rows):
-        bottom = min(top + rows, box.y1)
-        cells = work.aim(to_level, Roi(x0=box.x0, y0=top, x1=box.x1, y1=bottom), size)
-        for source, out in zip(sources, results, strict=True):
-            work.gather(
-                box_level(source, kx, ky, cells, border), out[top - box.y0 : bottom - box.y0]
-            )
-    return results
+    __slots__ = ("_index", "_packed", "_row", "_total", "_weights")
 
-
-class _Strip:
-    """A band of output rows: positions, weights and scratch, used again for each band."""
-
-    __slots__ = ("_index", "_row", "_total", "_weights")
-
-    def __init__(self, columns: int, rows: int) -> None:
-        count = columns * rows
+    def __init__(self) -> None:
         self._index = np.zeros(0, np.intp)
-        self._weights = np.empty((4, count, 4), np.float32)
-        self._row = np.empty((count, 4), np.float32)
-        self._total = np.empty((count, 4), np.float32)
+        self._packed = np.empty(0, np.float32)
+        self._weights = np.empty((4, 0, 4), np.float32)
+        self._row = np.empty((0, 4), np.float32)
+        self._total = np.empty((0, 4), np.float32)
 
-    def aim(self, to_level: Affine, box: Roi, size: tuple[int, int]) -> Roi:
-        """Set up for output pixels ``box``; gives the cells that ``gather`` wants to see."""
+    def sample(
+        self, sources: Sequence[Source], to_source: Affine, box: Roi, *, outside_zero: bool = False
+    ) -> list[Samples]:
+        """Sample planes of one size through one affine; they share positions and weights.
+
+        Args:
+            sources: planes [h, w], all of one size.
+            to_source: float64 [2, 3] output pixels -> source samples.
+            box: output pixels wanted, not empty.
+            outside_zero: beyond the sources is zero; else their edges repeat.
+        Returns: for each source float32 [box height, box width].
+        """
+        height, width = sources[0].shape
+        kx, ky = box_factors(to_source)
+        size = (-(-width // kx), -(-height // ky))
+        to_level = compose(invert(resize(kx, ky)), to_source)
+        border = cv2.BORDER_CONSTANT if outside_zero else cv2.BORDER_REPLICATE
+        columns = box.x1 - box.x0
+        rows = min(max(1, _STRIP // columns), box.y1 - box.y0)
+        if self._weights.shape[1] < rows * columns:
+            self._weights = np.empty((4, rows * columns, 4), np.float32)
+            self._row, self._total = np.empty((2, rows * columns, 4), np.float32)
+        results = [np.empty((box.y1 - box.y0, columns), np.float32) for _ in sources]
+        for top in range(box.y0, box.y1, rows):
+            bottom = min(top + rows, box.y1)
+            cells = self._aim(to_level, Roi(x0=box.x0, y0=top, x1=box.x1, y1=bottom), size)
+            for source, out in zip(sources, results, strict=True):
+                seen = box_level(source, kx, ky, cells, border)
+                self._gather(seen, out[top - box.y0 : bottom - box.y0])
+        return results
+
+    def _aim(self, to_level: Affine, box: Roi, size: tuple[int, int]) -> Roi:
+        """Set up for output pixels ``box``; gives the cells that ``_gather`` wants to see."""
         columns = np.arange(box.x0, box.x1, dtype=np.float64)
         rows = np.arange(box.y0, box.y1, dtype=np.float64)
         fine = to_level * _FRACTIONS
@@ -135,10 +136,12 @@ class _Strip:
             weights *= across
         return Roi(x0=x0, y0=y0, x1=x1, y1=y1)
 
-    def gather(self, cells: Source, out: Samples) -> None:
-        """Weigh the neighbours of each output pixel of the box given to ``aim``."""
+    def _gather(self, cells: Source, out: Samples) -> None:
+        """Weigh the neighbours of each output pixel of the box given to ``_aim``."""
         height, width = cells.shape
-        packed = np.empty((height, width - 3, 4), np.float32)
+        if self._packed.size < height * (width - 3) * 4:
+            self._packed = np.empty(height * (width - 3) * 4, np.float32)
+        packed = self._packed[: height * (width - 3) * 4].reshape(height, width - 3, 4)
         for tap in range(4):
             packed[..., tap] = cells[:, tap : width - 3 + tap]
         pixels = packed.reshape(-1, 4)

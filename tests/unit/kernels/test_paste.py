@@ -9,12 +9,13 @@ from kernels.cpu import CpuKernels
 from kernels.picture import Picture, PictureFormat
 
 KERNELS = CpuKernels()
+SIZE = 96
 FACES = {
-    "20 px": (256 / 20, 0.2, 150, 90),
-    "100 px": (2.56, -0.1, 150, 90),
-    "256 px": (1.0, 0.4, 150, 90),
-    "partly outside": (1.0, 0.0, 310, 10),
-    "larger than the frame": (0.3, 0.1, 150, 90),
+    "20 px": (SIZE / 20, 0.2, 75, 45),
+    "50 px": (SIZE / 50, -0.1, 75, 45),
+    "96 px": (1.0, 0.4, 75, 45),
+    "partly outside": (1.0, 0.0, 155, 5),
+    "larger than the frame": (0.3, 0.1, 75, 45),
 }
 
 
@@ -32,11 +33,11 @@ def _full(patch, fmt):
 @pytest.mark.parametrize("hard", [False, True])
 def test_its_own_crop_changes_no_sample(scene, options, face, hard):
     """Not even fine noise that the crop cannot hold: only differences are brought in."""
-    before = scene.picture(321, 181, blur=0.6, **options)
+    before = scene.picture(161, 91, blur=0.6, **options)
     after = scene.copy(before)
-    affine = scene.affine(*face, 256)
-    mask = np.ones((256, 256), np.float32) if hard else scene.mask(256)
-    patch = KERNELS.paste(after, KERNELS.crop(before, affine, 256), mask, affine)
+    affine = scene.affine(*face, SIZE)
+    mask = np.ones((SIZE, SIZE), np.float32) if hard else scene.mask(SIZE)
+    patch = KERNELS.paste(after, KERNELS.crop(before, affine, SIZE), mask, affine)
     assert patch.touched.any()
     for old, new in zip(before.planes, after.planes, strict=True):
         assert np.array_equal(old, new)
@@ -44,11 +45,11 @@ def test_its_own_crop_changes_no_sample(scene, options, face, hard):
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_untouched_keeps_every_byte(scene, options, face, hard):
-    before = scene.picture(321, 181, **options)
+    before = scene.picture(161, 91, **options)
     after = scene.copy(before)
-    affine = scene.affine(*face, 256)
-    mask = (scene.mask(256) > 0).astype(np.float32) if hard else scene.mask(256)
-    crop = np.random.default_rng(0).random((256, 256, 3)).astype(np.float32)
+    affine = scene.affine(*face, SIZE)
+    mask = (scene.mask(SIZE) > 0).astype(np.float32) if hard else scene.mask(SIZE)
+    crop = np.random.default_rng(0).random((SIZE, SIZE, 3)).astype(np.float32)
     patch = KERNELS.paste(after, crop, mask, affine)
     full = _full(patch, before.format)
     for number, (old, new) in enumerate(zip(before.planes, after.planes, strict=True)):
@@ -58,12 +59,12 @@ def test_untouched_keeps_every_byte(scene, options, face, hard):
 
 
 def test_touched_is_where_the_mask_lies(scene):
-    picture = scene.picture(321, 181)
-    affine = scene.affine(1.0, 0.3, 150, 90, 256)
-    mask = scene.mask(256)
-    patch = KERNELS.paste(picture, np.zeros((256, 256, 3), np.float32), mask, affine)
-    warped = cv2.warpAffine(mask, affine, (321, 181), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    inverse = cv2.warpAffine(mask, affine, (321, 181), flags=cv2.INTER_LINEAR)
+    picture = scene.picture(161, 91)
+    affine = scene.affine(1.0, 0.3, 75, 45, SIZE)
+    mask = scene.mask(SIZE)
+    patch = KERNELS.paste(picture, np.zeros((SIZE, SIZE, 3), np.float32), mask, affine)
+    warped = cv2.warpAffine(mask, affine, (161, 91), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    inverse = cv2.warpAffine(mask, affine, (161, 91), flags=cv2.INTER_LINEAR)
     assert warped.any()
     assert not np.array_equal(_full(patch, picture.format), inverse > 0)
     assert np.array_equal(_full(patch, picture.format), warped > 0)
