@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from actors.frames import Frame, FrameHandle, SlotLayout
 from scheduler.errors import LaneError, SwapfarmError
 
+MOST_SLOTS: Final = 64
+"""So many messages the kernel holds for a link: with more slots, links could wait for each other
+in a circle."""
 HEADER: Final = 8
 """Bytes of a slot's generation counter, before all slots."""
 
@@ -67,9 +70,16 @@ class Ring:
     def create(cls, layout: SlotLayout, slots: int) -> Ring:
         """A new ring whose memory is really there.
 
+        Args:
+            layout: of each slot.
+            slots: 1 to ``MOST_SLOTS``.
+
         Raises:
+            ValueError: too many slots, or none.
             LaneError: the machine does not have the memory now.
         """
+        if not 1 <= slots <= MOST_SLOTS:
+            raise ValueError(f"{slots} slots; a ring has 1 to {MOST_SLOTS}")
         nbytes = cls.nbytes(layout, slots)
         # A memfd may grow past the machine's memory and then wakes the OOM killer: ask first.
         available = psutil.virtual_memory().available

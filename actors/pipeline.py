@@ -1,0 +1,176 @@
+"""One task in one process of a lane: the stages that it hosts, between its links."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Final
+
+from actors import stages
+from actors.formats import picture_format
+from actors.frames import Frame, SlotLayout
+from actors.stages import Outcome
+from actors.toolbox import Toolbox
+from actors.transport.chain import Chain
+from actors.transport.shm import Ring
+from scheduler.jobs import AnalyseTask, Analysis, LaneTask, RenderTask, Segment
+
+STAGES: Final = ("decoder", "detector", "swapper", "compositor", "encoder")
+ANALYSIS: Final = ("decoder", "detector")
+RENDER: Final = ("decoder", "swapper", "compositor", "encoder")
+
+Processes = tuple[tuple[str, ...], ...]
+"""The stages that each process of a lane hosts, in the order of ``STAGES``."""
+
+_CUTS: Final[dict[int, Processes]] = {
+    1: (STAGES,),
+    2: (("decoder", "detector", "swapper"), ("compositor", "encoder")),
+    3: (("decoder", "detector"), ("swapper",), ("compositor", "encoder")),
+    4: (("decoder", "detector"), ("swapper",), ("compositor",), ("encoder",)),
+    5: tuple((stage,) for stage in STAGES),
+}
+
+
+def lane_processes(count: int) -> Processes:
+    """The five stages shared out to ``count`` processes (1 to 5), evenly by their usual cost."""
+    return _CUTS[count]
+
+
+def stages_of(task: LaneTask) -> tuple[str, ...]:
+    """The stages that have something to do for a task."""
+    return ANALYSIS if isinstance(task, AnalyseTask) else RENDER
+
+
+def row_of(processes: Processes, task: LaneTask) -> tuple[int, ...]:
+    """The processes that take part in a task, in the order in which frames pass them."""
+    active = stages_of(task)
+    return tuple(
+        number for number, hosted in enumerate(processes) if any(s in active for s in hosted)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """What one process has to tell of a task that it has finished."""
+
+    cpu_ms: dict[str, float]
+    """CPU milliseconds of the stage's thread by stage, waiting left out. Threads that an encoder
+    or a network starts by its own settings are not counted."""
+    result: Analysis | Segment | None
+    masks_path: str
+
+
+def merge(reports: Sequence[StageReport]) -> Analysis | Segment:
+    """The result of a task from the reports of all processes that took part, in their order."""
+    (result,) = (report.result for report in reports if report.result is not None)
+    cpu_ms = {stage: ms for report in reports for stage, ms in report.cpu_ms.items()}
+    if isinstance(result, Analysis):
+        return replace(result, cpu_ms=cpu_ms)
+    masks_path = "".join(report.masks_path for report in reports)
+    return replace(result, cpu_ms=cpu_ms, masks_path=masks_path)
+
+
+class StageRun:
+    """Runs the stages of one process for one task.
+
+    Args:
+        task: what to do.
+        tools: the process's own.
+        processes: of the lane.
+        process: the number of this one.
+        name: of this attempt on this lane, unique on the machine while it runs.
+    """
+
+    def __init__(
+        self, task: LaneTask, tools: Toolbox, processes: Processes, process: int, name: str
+    ) -> None:
+        row = row_of(processes, task)
+        self._task = task
+        self._tools = tools
+        self._hosted = tuple(s for s in processes[process] if s in stages_of(task))
+        self._chain = Chain(name, row.index(process), len(row), patience=tools.kit.patience)
+        self._outcome = Outcome()
+        self._spent: defaultdict[str, float] = defaultdict(float)
+
+    @property
+    def frames(self) -> int:
+        """Frames of the chunk that this process is done with. May be read by any thread."""
+        return self._outcome.frames
+
+    def run(self) -> StageReport:
+        """Works the task off.
+
+        Raises:
+            LinkClosed: another process of the lane gave up; its error is the cause.
+            Cancelled: `cancel` was called.
+            SwapfarmError: a stage of this process cannot go on.
+        """
+        for _ in self.steps():
+            continue
+        return self.report()
+
+    def steps(self) -> Iterator[None]:
+        """As `run`, one frame at a time; the `report` is there when it is exhausted."""
+        chunk = self._task.chunk
+        with self._chain as chain, ExitStack() as open_stages:
+            ring = chain.open(self._make_ring)
+            frames: Iterator[Frame] = iter(())
+            if not chain.first:
+                frames = self._metered("links", chain.frames())
+            for stage in self._hosted:
+                frames = self._metered(stage, self._stage(stage, frames, ring))
+                # An early end reaches each stage, the last one first, so that it can clean up.
+                open_stages.callback(frames.close)
+            for frame in frames:
+                inside = chunk.start <= frame.handle.frame_index < chunk.stop
+                chain.pass_on(frame)
+                self._outcome.frames += inside
+                yield
+            chain.end()
+
+    def report(self) -> StageReport:
+        """What was done, once all is done."""
+        # Times were taken from the outside: a stage's contain those of the stages before it.
+        cpu_ms, before = {}, self._spent.get("links", 0.0)
+        for stage in self._hosted:
+            cpu_ms[stage] = (self._spent[stage] - before) * 1000
+            before = self._spent[stage]
+        return StageReport(
+            cpu_ms=cpu_ms, result=self._outcome.result, masks_path=self._outcome.masks_path
+        )
+
+    def cancel(self) -> None:
+        """Makes `run` end soon with Cancelled or LinkClosed. May be called by any thread."""
+        self._chain.cancel()
+
+    def _make_ring(self) -> Ring:
+        task = self._task
+        faces, crop_size = (task.faces, task.crop_size) if isinstance(task, RenderTask) else (0, 0)
+        layout = SlotLayout(format=picture_format(task.index), faces=faces, crop_size=crop_size)
+        return Ring.create(layout, self._tools.kit.slots)
+
+    def _stage(self, stage: str, frames: Iterator[Frame], ring: Ring) -> Iterator[Frame]:
+        task, tools, outcome = self._task, self._tools, self._outcome
+        if stage == "decoder":
+            return stages.decoder(task, ring)
+        if isinstance(task, AnalyseTask):
+            return stages.detector(task, frames, tools, outcome)
+        if stage == "swapper":
+            return stages.swapper(task, frames, tools)
+        if stage == "compositor":
+            return stages.compositor(task, frames, tools, outcome)
+        return stages.encoder(task, frames, outcome)
+
+    def _metered(self, stage: str, frames: Iterator[Frame]) -> Generator[Frame, None, None]:
+        while True:
+            began = time.thread_time()
+            try:
+                frame = next(frames)
+            except StopIteration:
+                return
+            finally:
+                self._spent[stage] += time.thread_time() - began
+            yield frame

@@ -1,0 +1,108 @@
+"""The face to put on, from the user's pictures of one person."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.detector import FaceDetector
+from actors.landmarker import FaceLandmarker
+from actors.mesh_swapper import SourceFace
+from actors.tracker import Tracker
+from kernels.api import Kernels
+from kernels.picture import Picture, PictureFormat
+from scheduler.errors import SourceAmbiguous, SourceUnreadable, SourceWithoutFace
+from scheduler.jobs import SwapSettings
+from scheduler.tracks import FaceObservation
+
+
+def load_sources(
+    swap: SwapSettings, detector: FaceDetector, landmarker: FaceLandmarker, kernels: Kernels
+) -> tuple[SourceFace, ...]:
+    """The chosen face of each source picture, in the order given.
+
+    Raises:
+        SourceUnreadable: a path is no picture.
+        SourceWithoutFace: no face is found, or fewer than ``swap.source_face``.
+        SourceAmbiguous: several faces, and no ``swap.source_face``.
+    """
+    tracker = Tracker(detector, landmarker, kernels, np.eye(2, 3))
+    sources = []
+    for path in swap.sources:
+        rgb = read_picture(Path(path))
+        face = _choose(tracker.observe(_as_picture(rgb), 0), path, swap.source_face)
+        sources.append(SourceFace(image=rgb, landmarks=face.landmarks))
+    return tuple(sources)
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """uint8 [height, width, 3] R'G'B' (sRGB is assumed), upright by its EXIF tag, without alpha.
+
+    Raises:
+        SourceUnreadable: missing, no file, no picture, or one that is too large.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise _unreadable(path, os.strerror(error.errno or 0)) from error
+    if not data.size:
+        raise _unreadable(path, "the file is empty")
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise _unreadable(path, error.err) from error
+    if bgr is None:
+        raise _unreadable(path, "it is no picture, or a damaged one")
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def _as_picture(rgb: NDArray[np.uint8]) -> Picture:
+    height, width, _ = rgb.shape
+    return Picture(
+        format=PictureFormat(
+            width=width,
+            height=height,
+            sub_x=0,
+            sub_y=0,
+            matrix="rgb",
+            transfer="srgb",
+            full_range=True,
+        ),
+        planes=tuple(np.ascontiguousarray(rgb[..., channel]) for channel in (1, 2, 0)),
+    )
+
+
+def _choose(faces: list[FaceObservation], path: str, wanted: int | None) -> FaceObservation:
+    if not faces:
+        raise SourceWithoutFace(
+            f"no face is found in {path!r}",
+            "a picture of one face, frontal and at least 100 pixels wide",
+            "take another picture of the person",
+        )
+    if len(faces) == 1:
+        return faces[0]
+    if wanted is None:
+        raise SourceAmbiguous(
+            f"{len(faces)} faces are in {path!r}",
+            "one face, or a word on which one is meant",
+            f"name it with --source-face 1 (left) to {len(faces)} (right), or cut the picture",
+        )
+    if wanted > len(faces):
+        raise SourceWithoutFace(
+            f"{len(faces)} faces are in {path!r}",
+            f"a face number {wanted} from the left",
+            f"choose --source-face 1 to {len(faces)}",
+        )
+    return faces[wanted - 1]
+
+
+def _unreadable(path: Path, why: str) -> SourceUnreadable:
+    return SourceUnreadable(
+        f"the source {str(path)!r} cannot be read ({why})",
+        "a picture file: JPEG, PNG, WebP, TIFF, BMP",
+        "check the path, or save the picture as JPEG",
+    )

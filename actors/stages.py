@@ -1,0 +1,185 @@
+"""The five stages of a lane. Each takes frames from the one before and gives them on, in order.
+
+A stage is a generator: it may hold frames back (to work on several at once, or to see the next),
+as long as a ring's slots allow, and it notices by itself when it ends early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from actors.compositor import Compositor
+from actors.decoder import Decoder
+from actors.encoder import Encoder
+from actors.frames import Frame
+from actors.hashes import frame_hash
+from actors.lane_files import LaneFiles, write_table
+from actors.masks import MaskWriter
+from actors.swapper import Swapper
+from actors.toolbox import Toolbox
+from actors.tracker import Tracker
+from actors.transport.shm import Ring
+from kernels.cuts import luma_change, small_luma
+from kernels.geometry import Affine, display_affine
+from scheduler.chunks import Chunk
+from scheduler.jobs import AnalyseTask, Analysis, LaneTask, RenderTask, Segment
+from scheduler.media import VideoIndex
+from scheduler.tracks import FRAMES_SCHEMA, FaceObservation, from_table, to_table
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the stages of one process have done so far."""
+
+    frames: int = 0
+    """Frames of the chunk that left the process; read by other threads."""
+    result: Analysis | Segment | None = None
+    """Set by the stage that ends the task, when it has ended it."""
+    masks_path: str = ""
+
+
+def span(task: LaneTask) -> tuple[int, int]:
+    """Frames [start, stop) that the task decodes: its chunk, the halo, and no more than the film.
+
+    An analysis sees one frame before its chunk at least, since the change of picture that it
+    measures for each frame is that from the frame before.
+    """
+    before = task.chunk.warmup
+    if isinstance(task, AnalyseTask):
+        before = max(before, 1)
+    start, stop = task.chunk.start - before, task.chunk.stop + task.chunk.tail
+    return max(start, 0), min(stop, task.index.frames)
+
+
+def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
+    """The frames of the chunk and its halo, each in a slot of the ring."""
+    start, stop = span(task)
+    return Decoder(task.index).decode(start, stop, ring)
+
+
+def detector(
+    task: AnalyseTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
+) -> Iterator[Frame]:
+    """Observes faces and measures changes; in the end writes both tables of the chunk."""
+    tracker = Tracker(tools.detector, tools.landmarker, tools.kernels, _display(task.index))
+    faces: list[FaceObservation] = []
+    changes: list[tuple[int, float]] = []
+    before: NDArray[np.uint8] | None = None
+    for frame in frames:
+        at = frame.handle.frame_index
+        luma = small_luma(frame.picture)
+        if _inside(task.chunk, frame):
+            faces += tracker.observe(frame.picture, at)
+            changes.append((at, 0.0 if before is None else luma_change(before, luma)))
+        before = luma
+        yield frame
+    files = LaneFiles(task)
+    write_table(to_table(faces), files.faces)
+    write_table(
+        pa.Table.from_arrays(
+            [pa.array(column) for column in zip(*changes, strict=True)], schema=FRAMES_SCHEMA
+        ),
+        files.frames,
+    )
+    outcome.result = Analysis(
+        chunk=task.chunk.index,
+        faces_path=str(files.faces),
+        frames_path=str(files.frames),
+        frames=len(changes),
+        faces=len(faces),
+        cpu_ms={},
+    )
+
+
+def swapper(task: RenderTask, frames: Iterator[Frame], tools: Toolbox) -> Iterator[Frame]:
+    """Puts the swapped crops of each frame's faces into its slot."""
+    faces = read_faces(task)
+    if not faces:
+        yield from frames  # nothing to set a source face up for
+        return
+    face_swapper = tools.face_swapper(task.job.swap, task.crop_size)
+    stage = Swapper(face_swapper, tools.kernels, _display(task.index))
+    for frame in frames:
+        stage.swap(frame, faces.get(frame.handle.frame_index, ()))
+        yield frame
+
+
+def compositor(
+    task: RenderTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
+) -> Iterator[Frame]:
+    """Pastes the crops into the planes; writes the masks' table when the job asks for it."""
+    stage = Compositor(tools.kernels)
+    with ExitStack() as stack:
+        masks = None
+        if task.job.record_masks:
+            path = LaneFiles(task).masks
+            masks = stack.enter_context(MaskWriter(path))
+            outcome.masks_path = str(path)
+        for frame in frames:
+            patches = stage.composite(frame)
+            if masks is not None and _inside(task.chunk, frame):
+                masks.add(frame.handle.frame_index, patches)
+            yield frame
+
+
+def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iterator[Frame]:
+    """Encodes the chunk's frames as a segment; hashes them when the job asks for it."""
+    job = task.job
+    hashes: list[str] = []
+    swapped = 0
+    with Encoder(task.index, job.encoder, LaneFiles(task).segment) as stage:
+        for frame in frames:
+            if _inside(task.chunk, frame):
+                stage.encode(frame)
+                swapped += frame.faces > 0
+                if job.frame_hashes:
+                    hashes.append(frame_hash(frame.picture))
+            yield frame
+        encoded = stage.close()
+    outcome.result = Segment(
+        chunk=task.chunk.index,
+        path=encoded.path,
+        frames=encoded.frames,
+        first_pts=encoded.first_pts,
+        sha256=encoded.sha256,
+        extradata_sha256=encoded.extradata_sha256,
+        swapped_frames=swapped,
+        frame_hashes=tuple(hashes),
+    )
+
+
+def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
+    """The stitched faces of the frames that the task decodes, by frame.
+
+    Only the row groups that may hold such frames are read: memory does not grow with the film.
+    """
+    start, stop = span(task)
+    with pq.ParquetFile(task.job.tracks) as file:
+        groups = []
+        for number in range(file.num_row_groups):
+            frames = file.metadata.row_group(number).column(0).statistics
+            if frames is None or (frames.max >= start and frames.min < stop):
+                groups.append(number)
+        table = file.read_row_groups(groups, use_threads=False)
+    column = table.column("frame")
+    table = table.filter(pc.and_(pc.greater_equal(column, start), pc.less(column, stop)))
+    return {at: list(rows) for at, rows in groupby(from_table(table), lambda face: face.frame)}
+
+
+def _inside(chunk: Chunk, frame: Frame) -> bool:
+    return chunk.start <= frame.handle.frame_index < chunk.stop
+
+
+def _display(index: VideoIndex) -> Affine:
+    return display_affine(
+        index.width, index.height, float(index.sample_aspect_ratio), index.rotation
+    )
