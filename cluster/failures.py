@@ -1,0 +1,40 @@
+"""What went wrong in a process of a lane, as an error of the tree."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from pathlib import Path
+from typing import Final
+
+from cluster.folders import storage_error
+from scheduler.errors import Cancelled, LaneError, LinkClosed, SwapfarmError
+
+_STORAGE: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOENT}
+)
+
+
+def as_error(error: Exception) -> SwapfarmError:
+    """The error itself if it is one of the tree; the disk's; or one that says where it arose."""
+    if isinstance(error, SwapfarmError):
+        return error
+    if isinstance(error, OSError) and error.errno in _STORAGE and error.filename:
+        return storage_error(error, Path(error.filename))
+    if isinstance(error, MemoryError):
+        return LaneError(
+            f"out of memory ({error})",
+            "memory for the frames under way",
+            "free some memory, or use fewer lanes",
+        )
+    trace = "".join(traceback.format_exception(error))
+    return SwapfarmError(
+        f"unexpected {type(error).__name__}\n{trace}",
+        "no such error",
+        "report this with the text above; it would come again, so the task is not retried",
+    )
+
+
+def root_cause(errors: list[SwapfarmError]) -> SwapfarmError:
+    """Of the errors of one lane's processes, the one that the others followed from."""
+    return min(errors, key=lambda error: isinstance(error, LinkClosed | Cancelled))

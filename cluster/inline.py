@@ -1,0 +1,70 @@
+"""One lane in this very process, without Ray: for tests and for a look inside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import cv2
+
+from actors.lane_files import LaneFiles
+from actors.pipeline import StageRun, lane_processes, merge
+from actors.toolbox import LaneKit, Toolbox
+from cluster.failures import as_error
+from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed, TaskProgress
+from scheduler.jobs import LaneTask
+
+
+class InlineExecutor:
+    """An `Executor` whose `poll` does the work, frame by frame, until its time is up."""
+
+    def __init__(self, kit: LaneKit) -> None:
+        cv2.setNumThreads(kit.threads)
+        self._tools = Toolbox(kit)
+        self._told = False
+        self._task: LaneTask | None = None
+        self._run: StageRun | None = None
+        self._steps: Iterator[None] = iter(())
+
+    @property
+    def lanes(self) -> int:
+        return 1
+
+    def start(self, task: LaneTask, lane: int) -> None:
+        self._task = task
+        self._run = StageRun(task, self._tools, lane_processes(1), 0, task.key)
+        self._steps = self._run.steps()
+
+    def poll(self, timeout: float) -> list[ExecutorEvent]:
+        events: list[ExecutorEvent] = []
+        if not self._told:
+            self._told = True
+            events.append(LaneReady(lane=0))
+        task, run = self._task, self._run
+        if task is None or run is None:
+            if not events:
+                time.sleep(timeout)
+            return events
+        until = time.monotonic() + timeout
+        try:
+            for _ in self._steps:
+                if time.monotonic() >= until:
+                    break
+            else:
+                self._task = self._run = None
+                result = merge([run.report()])
+                done = TaskDone(key=task.key, attempt=task.attempt, lane=0, result=result)
+                return [*events, done]
+        except Exception as error:  # noqa: BLE001  (as at a lane's border: nothing may get lost)
+            self._task = self._run = None
+            LaneFiles(task).remove()
+            failed = TaskFailed(key=task.key, attempt=task.attempt, lane=0, error=as_error(error))
+            return [*events, failed]
+        return [*events, TaskProgress(key=task.key, attempt=task.attempt, frames=run.frames)]
+
+    def close(self) -> None:
+        """Drops the task under way and removes its files."""
+        task, self._task, self._run = self._task, None, None
+        self._steps = iter(())
+        if task is not None:
+            LaneFiles(task).remove()

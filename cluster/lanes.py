@@ -1,0 +1,184 @@
+"""One lane: a placement group on one node and the processes in it, from their rise to their end."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+from uuid import uuid4
+
+import ray
+from ray.exceptions import RayError
+from ray.util import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from actors.lane_files import LaneFiles
+from actors.pipeline import Processes, StageReport, merge, row_of
+from actors.toolbox import LaneKit
+from cluster.failures import root_cause
+from cluster.shells import Place, StageShell
+from scheduler.errors import LaneDied, SwapfarmError
+from scheduler.events import (
+    ExecutorEvent,
+    LaneLost,
+    LaneReady,
+    TaskDone,
+    TaskFailed,
+    TaskProgress,
+)
+from scheduler.jobs import LaneTask
+
+# Ray's annotations do not know concurrency groups.
+_Shell: Final[Any] = ray.remote(StageShell)
+_ASK: Final = 0.4
+"""Seconds between two questions for progress."""
+_GRACE: Final = 30.0
+"""Seconds that processes have to give up a task that has failed, before the lane is killed."""
+_DEATH: Final = 5.0
+"""Seconds to wait for killed processes to be gone, before their files are removed."""
+
+
+class Lane:
+    """The processes of a lane, for one life. When one of them dies all are killed.
+
+    Nothing here waits for Ray, but for the moment after a kill: calls are in flight as ``refs``,
+    and whoever waits for them hands each to `settle` when it is done.
+    """
+
+    def __init__(self, number: int, kit: LaneKit, processes: Processes, cpus: float) -> None:
+        self.number = number
+        self.lost: SwapfarmError | None = None
+        """Why the lane is gone, once it is."""
+        self.places: dict[int, Place] = {}
+        """Where each process runs; all are there when the lane is ready."""
+        self._processes = processes
+        self._token = uuid4().hex
+        self._task: LaneTask | None = None
+        self._reports: dict[int, StageReport | SwapfarmError] = {}
+        self._ask_at = self._kill_at = math.inf
+        self._calls: dict[Any, tuple[str, int]] = {}
+
+        self._group = placement_group([{"CPU": cpus}], strategy="STRICT_PACK")
+        strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
+        # Ray counts in ten-thousandths: the shares of all processes must fit the bundle.
+        share = math.floor(cpus / len(processes) * 10_000) / 10_000
+        self._shells = [
+            _Shell.options(
+                num_cpus=share,
+                scheduling_strategy=strategy,
+                concurrency_groups=StageShell.GROUPS,
+                max_restarts=0,
+                max_task_retries=0,
+            ).remote(kit, processes, process)
+            for process in range(len(processes))
+        ]
+        for process, shell in enumerate(self._shells):
+            self._calls[shell.place.remote()] = ("place", process)
+            self._calls[shell.watch.remote()] = ("watch", process)
+
+    @property
+    def refs(self) -> list[Any]:
+        """The calls in flight."""
+        return list(self._calls)
+
+    def start(self, task: LaneTask, now: float) -> None:
+        """Sets all processes that the task needs to work. The lane must be ready and idle."""
+        self._task, self._reports = task, {}
+        # Once into the object store, not once for each process: a film's index may be large.
+        shared = ray.put(task)
+        for process in row_of(self._processes, task):
+            self._calls[self._shells[process].run.remote(shared, self._run_name(task))] = (
+                "run",
+                process,
+            )
+        self._ask_at = now + _ASK
+
+    def tick(self, now: float) -> list[ExecutorEvent]:
+        """Does what is due at a time: asks for progress, ends a lane that does not give up."""
+        if now >= self._kill_at:
+            return self._die("its processes did not end a failed task")
+        if now >= self._ask_at and self._task is not None:
+            last = row_of(self._processes, self._task)[-1]
+            self._calls[self._shells[last].frames.remote()] = ("frames", last)
+            self._ask_at = math.inf
+        return []
+
+    def settle(self, ref: Any, now: float) -> list[ExecutorEvent]:
+        """Takes the answer of a call that is done."""
+        kind, process = self._calls.pop(ref)
+        try:
+            answer = ray.get(ref)
+        except RayError as error:
+            return self._die(self._obituary(process, error))
+        if kind == "place":
+            self.places[process] = answer
+            complete = len(self.places) == len(self._shells)
+            return [LaneReady(lane=self.number)] if complete else []
+        if kind == "frames" and self._task is not None:
+            self._ask_at = now + _ASK
+            return [TaskProgress(key=self._task.key, attempt=self._task.attempt, frames=answer)]
+        if kind == "run":
+            return self._reported(process, answer, now)
+        return []
+
+    def kill(self) -> None:
+        """Ends all processes and frees the lane's place; returns when they are gone."""
+        for shell in self._shells:
+            ray.kill(shell)
+        remove_placement_group(self._group)
+        watches = [ref for ref, (kind, _) in self._calls.items() if kind == "watch"]
+        if watches:
+            ray.wait(watches, num_returns=len(watches), timeout=_DEATH)
+        self._calls = {}
+
+    def _reported(
+        self, process: int, report: StageReport | SwapfarmError, now: float
+    ) -> list[ExecutorEvent]:
+        task = self._task
+        if task is None:
+            return []
+        self._reports[process] = report
+        row = row_of(self._processes, task)
+        failed = isinstance(report, SwapfarmError)
+        if failed and self._kill_at == math.inf:
+            self._kill_at = now + _GRACE
+            for other in row:
+                if other not in self._reports:
+                    call = self._shells[other].cancel.remote(self._run_name(task))
+                    self._calls[call] = ("cancel", other)
+        if len(self._reports) < len(row):
+            return []
+        self._task, self._ask_at, self._kill_at = None, math.inf, math.inf
+        answers = [self._reports[process] for process in row]
+        errors = [answer for answer in answers if isinstance(answer, SwapfarmError)]
+        if errors:
+            LaneFiles(task).remove()
+            return [self._failure(task, root_cause(errors))]
+        result = merge([answer for answer in answers if isinstance(answer, StageReport)])
+        return [TaskDone(key=task.key, attempt=task.attempt, lane=self.number, result=result)]
+
+    def _die(self, why: str) -> list[ExecutorEvent]:
+        """The end of this life: everything goes, and what was under way has failed."""
+        self.kill()
+        self.lost = LaneDied(
+            f"lane {self.number} is gone: {why}",
+            "all of its processes alive",
+            "nothing, if it happens once: the chunk is tried again; if not, look at the memory",
+        )
+        events: list[ExecutorEvent] = [LaneLost(lane=self.number, error=self.lost)]
+        if self._task is not None:
+            LaneFiles(self._task).remove()
+            events.insert(0, self._failure(self._task, self.lost))
+            self._task = None
+        return events
+
+    def _failure(self, task: LaneTask, error: SwapfarmError) -> TaskFailed:
+        return TaskFailed(key=task.key, attempt=task.attempt, lane=self.number, error=error)
+
+    def _obituary(self, process: int, error: RayError) -> str:
+        place = self.places.get(process)
+        who = f"{'+'.join(self._processes[process])} (pid {place.pid if place else 'unknown'})"
+        reason = " ".join(str(error).split())
+        return f"{who} died: {reason[:400]}"
+
+    def _run_name(self, task: LaneTask) -> str:
+        return f"{self._token}/{task.key}/{task.attempt}"

@@ -1,0 +1,208 @@
+"""Starts a Ray of our own on this machine, or joins one that is there.
+
+A Ray of our own listens on the loopback interface only, asks every caller for a token that lives
+in this process and its children alone (no file in the user's home), and keeps its logs and sockets
+in a private folder that goes with it. After SIGKILL of this process its lanes and servers die at
+once. Ray's two agents stay for a minute; they and the folder go when the next session starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import psutil
+import ray
+import ray._private.ray_constants as ray_constants
+
+import cluster
+from scheduler.errors import ClusterUnreachable
+
+_PREFIX: Final = "swapfarm-ray-"
+_LONGEST: Final = 40
+"""Characters that a session folder's path may have: unix sockets lie deep in it and have 107."""
+_STORE: Final = 80 << 20
+"""Bytes of Ray's object store (its minimum is 75 MiB): no frame ever goes there."""
+_TOKEN: Final = "RAY_AUTH_TOKEN"
+_LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Off, Ray binds to the loopback interface alone, on every system. It is read by each process of
+Ray from its environment, by this one at the import of Ray: hence the constant below, too."""
+
+
+class Session:
+    """A connection of this process to a Ray cluster. One at a time; use as a context manager."""
+
+    def __init__(self, *, local: bool, folder: Path | None, lock: int) -> None:
+        self.local = local
+        """True: a Ray of our own, which ends with this session."""
+        self._folder = folder
+        self._lock = lock
+
+    @classmethod
+    def open(cls, address: str | None = None, *, cpus: int | None = None) -> Self:
+        """Joins the cluster at ``address`` or RAY_ADDRESS; without either starts one of our own.
+
+        Args:
+            address: HOST:PORT of a cluster's head; "local" starts one whatever RAY_ADDRESS says.
+            cpus: that a Ray of our own shares out; None: the cores this process may run on.
+
+        Raises:
+            ClusterUnreachable: nobody answers at the address, or Ray does not start here.
+        """
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
+        if address == "local":
+            return cls._start(cpus or len(os.sched_getaffinity(0)))
+        return cls._join(address)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def cpus(self) -> float:
+        """CPUs that the cluster has for lanes, all nodes together."""
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        return resources.get("CPU", 0.0)
+
+    def close(self) -> None:
+        """Leaves the cluster; one of our own ends, and its folder is removed."""
+        ray.shutdown()
+        if self._folder is not None:
+            os.environ.pop(_TOKEN, None)
+            _remove(self._folder, self._lock)
+            self._folder = None
+
+    @classmethod
+    def _start(cls, cpus: int) -> Self:
+        _sweep()
+        folder, lock = _make_folder()
+        # Ray turns its token check on by itself; with a token at hand it writes none to ~/.ray.
+        os.environ[_TOKEN] = secrets.token_hex(32)
+        try:
+            with _ray_starts(), _on_loopback():
+                ray.init(
+                    address="local",
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    object_store_memory=_STORE,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    _temp_dir=str(folder),
+                )
+        except Exception as error:  # Ray raises bare Exceptions of many kinds
+            os.environ.pop(_TOKEN, None)
+            _remove(folder, lock)
+            raise ClusterUnreachable(
+                f"Ray does not start on this machine ({error})",
+                "a local Ray",
+                "try again; `farm doctor` checks this machine, and --no-ray works without Ray",
+            ) from error
+        return cls(local=True, folder=folder, lock=lock)
+
+    @classmethod
+    def _join(cls, address: str) -> Self:
+        host, _, port = address.rpartition(":")
+        try:
+            # Ray itself would try for a minute, then end in a riddle.
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            with _ray_starts():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:  # as above
+            raise ClusterUnreachable(
+                f"no Ray cluster can be joined at {address!r} ({error})",
+                "HOST:PORT of a Ray head of the same Ray and Python version, and its token in "
+                "RAY_AUTH_TOKEN if it wants one",
+                "check --address and RAY_ADDRESS; without both a Ray on this machine is used",
+            ) from error
+        return cls(local=False, folder=None, lock=-1)
+
+
+@contextlib.contextmanager
+def _ray_starts() -> Iterator[None]:
+    """What has to be around ``ray.init``, and to be as before afterwards."""
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    terminate = signal.getsignal(signal.SIGTERM)
+    # Workers look for modules in the folder in which Ray was started, first of all: it is the one
+    # that holds our packages, not one of the user's that may have a folder of the same name.
+    try:
+        with contextlib.chdir(Path(cluster.__file__).parents[1]):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, terminate)
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[_LOOPBACK] = "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[_LOOPBACK]
+
+
+def _make_folder() -> tuple[Path, int]:
+    """A private folder, and the descriptor that locks it as long as this process lives."""
+    parent = tempfile.gettempdir()
+    if len(parent) + len(_PREFIX) + 9 > _LONGEST:
+        parent = "/tmp"
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return folder, lock
+
+
+def _sweep() -> None:
+    """Removes what sessions left whose process was killed: folders, and agents that linger."""
+    for parent in {tempfile.gettempdir(), "/tmp"}:
+        for folder in Path(parent).glob(f"{_PREFIX}*"):
+            try:
+                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except (FileNotFoundError, PermissionError):
+                continue  # swept by another start, or another user's
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+            else:
+                _end_writers(folder)
+                _remove(folder, lock)
+
+
+def _end_writers(folder: Path) -> None:
+    """Kills the processes that still have a file of a dead session open: its agents."""
+    for process in psutil.process_iter():
+        try:
+            if any(file.path.startswith(f"{folder}/") for file in process.open_files()):
+                process.kill()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # gone by itself, or another user's
+
+
+def _remove(folder: Path, lock: int) -> None:
+    # Ray's processes may still be writing their last words into it.
+    for _ in range(3):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+    os.close(lock)

@@ -1,0 +1,80 @@
+"""The Ray actor around one process of a lane. It only hosts: the work is in `actors.pipeline`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cv2
+import ray
+
+from actors.pipeline import Processes, StageReport, StageRun
+from actors.toolbox import LaneKit, Toolbox
+from cluster.failures import as_error
+from scheduler.errors import SwapfarmError
+from scheduler.jobs import LaneTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a process of a lane runs."""
+
+    pid: int
+    node: str
+    """Ray's id of the node."""
+
+
+class StageShell:
+    """One process of a lane, one task at a time; answers questions while it works.
+
+    As an actor it needs the concurrency groups ``GROUPS``.
+    """
+
+    GROUPS: ClassVar[dict[str, int]] = {"control": 2, "watch": 1}
+
+    def __init__(self, kit: LaneKit, processes: Processes, process: int) -> None:
+        cv2.setNumThreads(kit.threads)
+        self._tools = Toolbox(kit)
+        self._processes = processes
+        self._process = process
+        self._run: StageRun | None = None
+        self._name = ""
+        self._cancelled = ""
+
+    def place(self) -> Place:
+        """Answers as soon as the process is up."""
+        return Place(pid=os.getpid(), node=ray.get_runtime_context().get_node_id())
+
+    def run(self, task: LaneTask, name: str) -> StageReport | SwapfarmError:
+        """Does this process's part of a task. Errors come back as values, whole."""
+        try:
+            run = StageRun(task, self._tools, self._processes, self._process, name)
+            self._name, self._run = name, run
+            if self._cancelled == name:
+                run.cancel()  # the word came before the work
+            return run.run()
+        except Exception as error:  # noqa: BLE001  (the process's border: nothing may get lost)
+            return as_error(error)
+        finally:
+            self._run = None
+
+    @ray.method(concurrency_group="control")
+    def frames(self) -> int:
+        """Frames of the running task that this process is done with."""
+        run = self._run
+        return run.frames if run else 0
+
+    @ray.method(concurrency_group="control")
+    def cancel(self, name: str) -> None:
+        """Makes the named attempt end soon, whether it has begun here or not."""
+        self._cancelled = name
+        run = self._run
+        if run is not None and self._name == name:
+            run.cancel()
+
+    @ray.method(concurrency_group="watch")
+    def watch(self) -> None:
+        """Never answers: the call fails at the moment the process dies, also while it is idle."""
+        threading.Event().wait()
