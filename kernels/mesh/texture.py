@@ -67,7 +67,7 @@ def face_texture(rgb: Floats, seen: Floats, masks: FaceMasks) -> FaceTexture:
     gloss = np.maximum(detail, 0)
     detail += glossy * (0.08 * np.tanh(gloss / 0.08) - gloss)
     # A lit forehead between a brow and a fringe is no part of the brow, nor wet gloss of the lips.
-    lit = np.maximum(0.55 * masks.brow_hair, 0.6 * masks.lips)[..., None]
+    lit = np.maximum(0.4 * masks.brow_hair, 0.6 * masks.lips)[..., None]
     detail -= lit * np.maximum(detail, 0)
     # Half of a contrast in colour is the lamp's and the camera's.
     luma = detail.mean(axis=2, keepdims=True)

@@ -17,9 +17,11 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Sample = TypeVar("Sample", np.float32, np.uint8)
 
-GRAIN: Final = 0.5
+GRAIN: Final = 0.4
 """Share of the target's grain and pores that is laid over the source's features."""
-LIPS: Final = 0.7
+EMPHASIS: Final = 1.1
+"""A feature loses contrast on its way through two skins that are both a little too smooth."""
+LIPS: Final = 0.8
 """Share of the source in the lips' light and dark; their colour is the target's."""
 
 
@@ -46,7 +48,9 @@ def costume(texture: FaceTexture, masks: FaceMasks) -> Costume:
         return np.ascontiguousarray(np.rint(np.dstack(planes) * 255).astype(np.uint8))
 
     return Costume(
-        paint=np.dstack([texture.detail * share[..., None], share]).astype(np.float32),
+        paint=np.dstack([np.float32(EMPHASIS) * texture.detail * share[..., None], share]).astype(
+            np.float32
+        ),
         regions=packed(masks.blend, masks.skin, np.maximum(masks.eyes, masks.mouth), masks.lips),
         more=packed(lids, masks.brow_zone, masks.nostrils, left),
     )
@@ -98,7 +102,7 @@ def wear(
     lip_colour = np.clip(own - own_luma, -0.15, 0.15)
     result += lips * (lip_colour + lip_luma - result)
     # How far one looks into the nostrils is a matter of the target's pose.
-    result += nostrils * np.minimum(np.float32(0.25) * own - result, 0)
+    result += nostrils * np.minimum(np.float32(0.15) * own - result, 0)
     result += _grain(light, share, zone, lips, size)
 
     closed = np.float32(shut[1]) + np.float32(shut[0] - shut[1]) * left
