@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.frames import Frame
 from kernels.api import Kernels, Patch
+from scheduler.errors import RenderError
 
 
 class Compositor:
@@ -26,11 +27,18 @@ class Compositor:
             frame: with ``faces`` crops [..., :3] R'G'B' 0..1 (stream's transfer), masks
                 [..., 3] 0..1 and affines frame -> crop.
         Returns: one patch a face, in order; empty for a face that lies outside the frame.
-        Raises ValueError: an affine without an inverse, or a crop that is not finite.
+        Raises RenderError: the slot holds a crop that is not finite, or an affine without an
+            inverse: the swapper's fault, and the same at every attempt.
         """
-        return tuple(
-            self._kernels.paste(frame.picture, crop[..., :3], crop[..., 3], affine)
-            for crop, affine in zip(
-                frame.crops[: frame.faces], frame.affines[: frame.faces], strict=True
-            )
-        )
+        return tuple(self._paste(frame, face) for face in range(frame.faces))
+
+    def _paste(self, frame: Frame, face: int) -> Patch:
+        crop, affine = frame.crops[face], frame.affines[face]
+        try:
+            return self._kernels.paste(frame.picture, crop[..., :3], crop[..., 3], affine)
+        except ValueError as error:
+            raise RenderError(
+                f"face {face + 1} of frame {frame.handle.frame_index}: {error}",
+                "a crop of finite values and an affine that can be inverted from the swapper",
+                "choose another model; if it is one of ours, report it with this message",
+            ) from error

@@ -6,6 +6,7 @@ from actors.frames import Frame, FrameHandle, SlotLayout
 from kernels.api import plane_touched
 from kernels.cpu import CpuKernels
 from kernels.picture import PictureFormat
+from scheduler.errors import RenderError
 
 
 @pytest.fixture
@@ -48,3 +49,14 @@ def test_a_frame_without_faces_is_left_alone(frame):
     assert Compositor(CpuKernels()).composite(frame) == ()
     for old, new in zip(before, frame.picture.planes, strict=True):
         assert np.array_equal(old, new)
+
+
+def test_what_a_swapper_broke_is_named(frame):
+    frame.faces = 2
+    frame.crops[1, 30, 30, 0] = np.nan
+    with pytest.raises(RenderError, match=r"face 2 of frame 7.*not finite"):
+        Compositor(CpuKernels()).composite(frame)
+    frame.crops[1] = 0.5
+    frame.affines[1] = 0
+    with pytest.raises(RenderError, match="inverted"):
+        Compositor(CpuKernels()).composite(frame)
