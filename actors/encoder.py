@@ -14,6 +14,7 @@ import av
 import numpy as np
 from av.codec import Codec
 from av.container import OutputContainer
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -33,6 +34,12 @@ _DELAY: Final = 4
 
 _REPACKED: Final = {("ffv1", "gbrp"): "bgr0"}
 """Lossless stand-ins for formats that a codec stores under another layout only."""
+
+_WHOLE_CHROMA: Final = frozenset({"libx264", "libx265"})
+"""Codecs that crop by whole chroma samples, so that odd sizes need 4:4:4."""
+
+_QUALITIES: Final = {"libx264": 51, "libx265": 51, "libsvtav1": 63}
+"""The largest CRF of each codec."""
 
 _SVT_PRESETS: Final = {
     "ultrafast": "12",
@@ -71,7 +78,8 @@ def encoder_pix_fmt(index: VideoIndex, settings: EncoderSettings) -> str:
     The film's own working format unless the settings name another, which swscale then converts to.
 
     Raises:
-        SettingInvalid: unknown codec or format, or the codec does not take the format.
+        SettingInvalid: unknown codec, a format or picture size that it does not take, or a quality
+            off its scale.
     """
     if settings.codec not in CODECS:
         raise SettingInvalid(
@@ -92,6 +100,24 @@ def encoder_pix_fmt(index: VideoIndex, settings: EncoderSettings) -> str:
             f"{settings.codec} does not take pictures of the format {own}",
             f"one of {', '.join(offered)}",
             "choose --encoder ffv1 or libx265, or name one of these formats with --pix-fmt",
+        )
+    chroma = VideoFormat(chosen, 64, 64)
+    whole = (
+        index.width % (64 // chroma.chroma_width()) == 0
+        and index.height % (64 // chroma.chroma_height()) == 0
+    )
+    if settings.codec in _WHOLE_CHROMA and not whole:
+        raise SettingInvalid(
+            f"{settings.codec} cannot store {index.width}x{index.height} pictures as {chosen}",
+            "even width and height, or a format with whole chroma",
+            "choose --encoder libsvtav1 or ffv1, or --pix-fmt yuv444p, which keep the size",
+        )
+    most = _QUALITIES.get(settings.codec, settings.quality)
+    if not 0 <= settings.quality <= most:
+        raise SettingInvalid(
+            f"quality {settings.quality} for {settings.codec}",
+            f"a CRF from 0 to {most}, lower is better",
+            "leave the quality at its default",
         )
     return chosen
 
@@ -325,4 +351,5 @@ def _codec_options(index: VideoIndex, settings: EncoderSettings) -> dict[str, st
     if settings.codec == "libsvtav1":
         number = preset if preset.isdigit() else _SVT_PRESETS.get(preset, preset)
         return {"crf": quality, "preset": number, "svtav1-params": f"lp={threads}:irefresh-type=2"}
-    return {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
+    # The number of slices follows from the picture size, not from the threads.
+    return {"level": "3", "slicecrc": "1", "g": "1"}

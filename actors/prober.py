@@ -83,7 +83,7 @@ def probe(path: str | Path) -> VideoIndex:
         streams = tuple(_stream_info(s) for s in container.streams)
         location = _chroma_location(container, number)
         found = _demux(container, stream)
-    head = _decode(where, number, _HEAD)
+    head, aspect = _decode(where, number, _HEAD)
     if not head:
         raise MediaWithoutFrames(
             f"no frame could be decoded from video stream {number} of {where}",
@@ -99,7 +99,9 @@ def probe(path: str | Path) -> VideoIndex:
     else:
         pts = shown
         keys = sorted(set(found.key_pts))
-    return _index(where, number, pts, keys, found, head, time_base, streams, location, counted)
+    return _index(
+        where, number, pts, keys, found, head, aspect, time_base, streams, location, counted
+    )
 
 
 def _index(
@@ -109,6 +111,7 @@ def _index(
     keys: list[int],
     found: _Demuxed,
     head: list[VideoFrame],
+    aspect: Fraction,
     time_base: Fraction,
     streams: tuple[StreamInfo, ...],
     location: int,
@@ -127,7 +130,6 @@ def _index(
         entries = cast(Iterable[SideData], first.side_data)
         side = {entry.type.name: bytes(entry) for entry in entries}
         matrix = side.get("DISPLAYMATRIX", b"")
-        aspect = stream.sample_aspect_ratio
         return VideoIndex(
             path=str(where),
             size_bytes=where.stat().st_size,
@@ -143,7 +145,7 @@ def _index(
             keyframes=tuple(place[key] for key in keys if key in place),
             average_rate=rate or 1 / (last * time_base),
             colour=_colour(first, location),
-            sample_aspect_ratio=aspect if aspect and aspect > 0 else Fraction(1),
+            sample_aspect_ratio=aspect,
             rotation=round(-first.rotation / 90) * 90 % 360,
             interlaced=any(f.interlaced_frame for f in head),
             streams=streams,
@@ -232,19 +234,24 @@ def _rising(decoded: Iterable[int | None]) -> list[int] | None:
     return rising
 
 
-def _decode(where: Path, number: int, count: int) -> list[VideoFrame]:
-    """The first frames that the decoder shows."""
+def _decode(where: Path, number: int, count: int) -> tuple[list[VideoFrame], Fraction]:
+    """The first frames that the decoder shows, and the sample aspect ratio.
+
+    The container's ratio counts before the codec's; some codecs tell theirs in the pictures only.
+    """
     with open_film(where) as container:
         stream = picture_stream(container, number)
         stream.codec_context.thread_count = 1
         try:
-            return list(islice(frames_of(container, stream), count))
+            frames = list(islice(frames_of(container, stream), count))
         except av.FFmpegError as error:
             raise MediaUnreadable(
                 f"{where} cannot be decoded ({error.strerror or error})",
                 "a film that plays",
                 "play it to see whether it is whole",
             ) from error
+        ratios = (stream.sample_aspect_ratio, stream.codec_context.sample_aspect_ratio)
+        return frames, next((ratio for ratio in ratios if ratio and ratio > 0), Fraction(1))
 
 
 def _decoded_pts(where: Path, number: int, start: int | None = None) -> Iterator[int | None]:
