@@ -1,0 +1,246 @@
+"""The fetcher against a server of its own that breaks in all the usual ways."""
+
+import io
+import tarfile
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from actors.fetcher import Fetcher
+from scheduler.errors import ModelUnavailable
+
+DATA = bytes(range(256)) * 4096  # 1 MiB
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[tuple[str, str]] = []
+        """Path and Range header of each request."""
+        self.release = threading.Event()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/{path}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *words: object) -> None:
+        del words
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "")
+        self.server.asked.append((self.path, wanted))
+        turn = sum(path == self.path for path, _ in self.server.asked)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-") or 0)
+        match self.path:
+            case "/whole":
+                self.give(DATA)
+            case "/moved":
+                self.send_response(302)
+                self.send_header("Location", "/whole")
+                self.end_headers()
+            case "/cut":  # breaks off twice, continues where asked
+                end = {1: 300_000, 2: 700_000}.get(turn, len(DATA))
+                self.give(DATA[start:], end - start, partial=bool(wanted))
+            case "/cut-no-ranges":  # breaks off once, then starts anew whatever is asked
+                self.give(DATA, 300_000 if turn == 1 else len(DATA))
+            case "/cut-always":
+                self.give(DATA, 1000)
+            case "/busy":
+                if turn < 3:
+                    self.send_error(503)
+                else:
+                    self.give(DATA)
+            case "/stalls":  # goes silent once
+                self.give(DATA[start:], 5000 if turn == 1 else None, partial=bool(wanted))
+                if turn == 1:
+                    self.wfile.flush()
+                    self.server.release.wait(20)
+            case "/past-the-end":
+                if wanted:
+                    self.send_error(416)
+                else:
+                    self.give(DATA)
+            case _:
+                self.send_error(404)
+
+    def give(self, data: bytes, sent: int | None = None, *, partial: bool = False) -> None:
+        """Promise all of the data and send ``sent`` bytes of it."""
+        self.send_response(206 if partial else 200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[:sent])
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server
+    server.release.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "file.part"
+
+
+QUICK = Fetcher(stall_seconds=1.0, pause_seconds=0.01)
+
+
+@pytest.mark.parametrize("path", ["whole", "moved", "cut", "cut-no-ranges", "busy"])
+def test_http_gives_the_bytes(server: Server, target: Path, path: str) -> None:
+    seen: list[tuple[int, int]] = []
+    QUICK.fetch(server.url(path), {"": target}, lambda have, whole: seen.append((have, whole)))
+    assert target.read_bytes() == DATA
+    assert seen[-1] == (len(DATA), len(DATA))
+
+
+def test_a_cut_download_is_continued(server: Server, target: Path) -> None:
+    QUICK.fetch(server.url("cut"), {"": target})
+    assert [wanted for _, wanted in server.asked] == ["", "bytes=300000-", "bytes=700000-"]
+
+
+def test_what_a_dead_process_left_is_continued(server: Server, target: Path) -> None:
+    target.write_bytes(DATA[:400_000])
+    server.asked += [("/cut", ""), ("/cut", "")]
+    QUICK.fetch(server.url("cut"), {"": target})
+    assert server.asked[-1] == ("/cut", "bytes=400000-")
+    assert target.read_bytes() == DATA
+
+
+def test_a_silent_server_is_left(server: Server, target: Path) -> None:
+    begun = time.monotonic()
+    QUICK.fetch(server.url("stalls"), {"": target})
+    assert target.read_bytes() == DATA
+    assert time.monotonic() - begun < 15, "waited until the server gave up"
+
+
+def test_too_much_of_a_file_is_fetched_anew(server: Server, target: Path) -> None:
+    target.write_bytes(DATA + b"more")
+    QUICK.fetch(server.url("past-the-end"), {"": target})
+    assert target.read_bytes() == DATA
+
+
+def test_a_server_that_always_breaks_is_named(server: Server, target: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="cut-always does not deliver") as raised:
+        QUICK.fetch(server.url("cut-always"), {"": target})
+    assert "network" in raised.value.next_step
+    assert len(server.asked) == 4
+
+
+def test_a_missing_page_is_asked_for_once(server: Server, target: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="HTTP 404"):
+        QUICK.fetch(server.url("nothing"), {"": target})
+    assert len(server.asked) == 1
+
+
+def test_nobody_listens(target: Path) -> None:
+    server = Server()
+    url = server.url("whole")
+    server.server_close()
+    with pytest.raises(ModelUnavailable, match="does not deliver"):
+        QUICK.fetch(url, {"": target})
+
+
+def test_an_unwritable_target_is_no_network_trouble(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        QUICK.fetch(server.url("whole"), {"": tmp_path})
+    assert len(server.asked) == 1
+
+
+def test_file(tmp_path: Path, target: Path) -> None:
+    source = tmp_path / "a model é.bin"
+    source.write_bytes(DATA)
+    QUICK.fetch(f"file:{source}", {"": target})
+    assert target.read_bytes() == DATA
+    with pytest.raises(ModelUnavailable, match="No such file"):
+        QUICK.fetch(f"file:{source}x", {"": target})
+
+
+def test_unknown_source(target: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="gopher"):
+        QUICK.fetch("gopher://somewhere/file", {"": target})
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all of PyPI to the pip of this test."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def wheel(folder: Path, name: str, version: str, members: dict[str, bytes]) -> Path:
+    """A wheel as small as pip accepts."""
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, data in members.items():
+            archive.writestr(member, data)
+        archive.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        archive.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def test_pypi_wheel(index: Path, tmp_path: Path) -> None:
+    wheel(index, "tinymodels", "1.0", {"m/a.bin": b"a" * 1000, "m/b.bin": b"b" * 10})
+    wheel(index, "tinymodels", "2.0", {"m/a.bin": b"newer"})
+    a, b = tmp_path / "a", tmp_path / "b"
+    QUICK.fetch("pypi:tinymodels==1.0", {"m/a.bin": a, "m/b.bin": b})
+    assert (a.read_bytes(), b.read_bytes()) == (b"a" * 1000, b"b" * 10)
+
+
+def test_pypi_without_the_package(index: Path, target: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"tinymodels==1\.0: No matching distr") as raised:
+        QUICK.fetch("pypi:tinymodels==1.0", {"m/a.bin": target})
+    assert "farm models pull" in raised.value.next_step
+    assert not target.exists()
+
+
+def test_pypi_without_the_member(index: Path, target: Path) -> None:
+    wheel(index, "tinymodels", "1.0", {"m/a.bin": b"a"})
+    with pytest.raises(ModelUnavailable, match=r"holds no readable 'm/z\.bin'"):
+        QUICK.fetch("pypi:tinymodels==1.0", {"m/z.bin": target})
+
+
+def test_damaged_archives_are_named(tmp_path: Path, target: Path) -> None:
+    from actors.fetcher import _unpack
+
+    whole = wheel(tmp_path, "tinymodels", "1.0", {"m/a.bin": DATA})
+    bent = bytearray(whole.read_bytes())
+    bent[5000] ^= 1
+    whole.write_bytes(bent)
+    sdist = tmp_path / "tinymodels-1.0.tar.gz"
+    with tarfile.open(sdist, "w:gz") as archive:
+        info = tarfile.TarInfo("m/a.bin")
+        info.size = len(DATA)
+        archive.addfile(info, io.BytesIO(DATA))
+    _unpack(sdist, "m/a.bin", target)
+    assert target.read_bytes() == DATA
+    sdist.write_bytes(sdist.read_bytes()[:2000])
+    for archive_path in (whole, sdist):
+        with pytest.raises(ModelUnavailable, match="holds no readable"):
+            _unpack(archive_path, "m/a.bin", target)
