@@ -28,7 +28,9 @@ from scheduler.events import (
 from scheduler.jobs import LaneTask
 
 # Ray's annotations do not know concurrency groups.
-_Shell: Final[Any] = ray.remote(StageShell)
+_Shell: Final[Any] = ray.remote(
+    concurrency_groups=StageShell.GROUPS, max_restarts=0, max_task_retries=0
+)(StageShell)
 _ASK: Final = 0.4
 """Seconds between two questions for progress."""
 _GRACE: Final = 30.0
@@ -62,13 +64,9 @@ class Lane:
         # Ray counts in ten-thousandths: the shares of all processes must fit the bundle.
         share = math.floor(cpus / len(processes) * 10_000) / 10_000
         self._shells = [
-            _Shell.options(
-                num_cpus=share,
-                scheduling_strategy=strategy,
-                concurrency_groups=StageShell.GROUPS,
-                max_restarts=0,
-                max_task_retries=0,
-            ).remote(kit, processes, process)
+            _Shell.options(num_cpus=share, scheduling_strategy=strategy).remote(
+                kit, processes, process
+            )
             for process in range(len(processes))
         ]
         for process, shell in enumerate(self._shells):
