@@ -100,9 +100,9 @@ def no_video_stream(place: Place) -> Path:
 
 def zero_frames(place: Place) -> Path:
     """A well-formed film whose video track holds no sample."""
-    path = place.folder / "empty.mkv"
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("ffv1", rate=Fraction(25))
+    path = place.folder / "empty.mp4"
+    with av.open(str(path), "w", container_options={"movflags": "empty_moov"}) as file:
+        stream = file.add_stream("libx264", rate=Fraction(25))
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         stream.codec_context.open()
         file.start_encoding()
