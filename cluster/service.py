@@ -117,6 +117,7 @@ class JobService:
                 self._note(sentence)
             self._check_sources(job)
             film = _Film(index=index, census=Census(index.frames))
+            self._announce(job, "start")
             executor = self._open_executor()
             try:
                 self._drive(job, film, executor)

@@ -36,7 +36,7 @@ class JobSnapshot:
 
     job_id: str
     phase: str
-    """probe, analyse, stitch, render, join or publish."""
+    """probe, start, analyse, stitch, render, join or publish."""
     chunks: tuple[ChunkProgress, ...] = ()
     """Rising by index; empty in phases that have no chunks."""
     frames_done: int
