@@ -39,8 +39,8 @@ _OWN_METADATA: Final = frozenset(
 """Keys that describe the source file and its maker, not the film."""
 
 _OPTIONS: Final = {
-    "mp4": {"movflags": "use_metadata_tags+faststart"},
-    "mov": {"movflags": "use_metadata_tags+faststart"},
+    "mp4": {"movflags": "faststart"},
+    "mov": {"movflags": "faststart"},
     "matroska": {"default_mode": "passthrough", "avoid_negative_ts": "disabled"},
     "webm": {"default_mode": "passthrough", "avoid_negative_ts": "disabled"},
 }
@@ -145,7 +145,10 @@ def _write(
     unit = Fraction(1, index.time_base.denominator)
     copied, notes = _plan(film, index, name)
     options = dict(_OPTIONS[name])
+    # MP4 has either free metadata keys or cover art; with cover art all marks go into the comment.
+    free_keys = name in _MILLISECONDS or not any(is_still(s) for s in film.streams.video)
     if name in ("mp4", "mov"):
+        options["movflags"] += "+use_metadata_tags" if free_keys else ""
         options["video_track_timescale"] = str(unit.denominator)
         options["movie_timescale"] = str(_movie_timescale(film, copied, unit))
     with (
@@ -158,7 +161,7 @@ def _write(
             metadata_errors="surrogateescape",
         ) as output,
     ):
-        _describe(output, film, marking)
+        _describe(output, film, marking if free_keys else _as_comment(marking))
         outputs: dict[int, Stream] = {}
         video: VideoStream | None = None
         for stream in film.streams:
@@ -211,7 +214,11 @@ def _checked(index: VideoIndex, segments: list[Segment]) -> list[SegmentPackets]
         stop = start + len(packets.pts)
         pts, ticks = index.pts[start:stop], index.time_base.numerator
         wanted = [(value - pts[0]) * ticks for value in pts]
-        if packets.time_base != unit or sorted(packets.pts) != wanted or not pts:
+        if (
+            packets.time_base != unit
+            or sorted(packets.pts) != wanted
+            or segment.first_pts != pts[0]
+        ):
             raise FramesLost(
                 f"segment {segment.chunk} holds other frames than [{start}, {stop}) of the film",
                 "the frames of its chunk with the film's PTS",
@@ -301,6 +308,11 @@ def _describe(output: OutputContainer, film: InputContainer, marking: dict[str, 
     output.set_chapters(film.chapters())
 
 
+def _as_comment(marking: dict[str, str]) -> dict[str, str]:
+    rest = [f"{key}: {value}" for key, value in marking.items() if key != "comment"]
+    return {"comment": " | ".join([*filter(None, [marking.get("comment")]), *rest])}
+
+
 def _kept(metadata: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in metadata.items() if k.lower() not in _OWN_METADATA}
 
@@ -351,8 +363,8 @@ def _video_packets(
 
 
 def _other_packets(film: InputContainer, outputs: dict[int, Stream]) -> Iterator[Packet[Stream]]:
-    wanted = [s for s in film.streams if s.index in outputs]
-    packets = [s for s in wanted if not isinstance(s, AttachmentStream)]
+    in_header = [i for i, out in outputs.items() if isinstance(out, AttachmentStream)]
+    packets = [s for s in film.streams if s.index in outputs and s.index not in in_header]
     for stream in film.streams:
         if stream not in packets:
             stream.discard = Discard.all
