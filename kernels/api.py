@@ -75,8 +75,9 @@ class Kernels(Protocol):
     def crop(self, picture: Picture, affine: Affine, size: int) -> Image:
         """The aligned crop of a face, at Catmull-Rom quality.
 
-        Planes are sampled with the Catmull-Rom cubic (a = -0.5) at their own resolution and
-        siting; a plane that shrinks by more than 1.5 is box-filtered first. Beyond the frame's
+        Planes are sampled at their own resolution and siting, with the Catmull-Rom cubic
+        (a = -0.5), subsampled chroma bilinearly: it has no finer detail to lose. A plane that
+        shrinks by more than 1.5 is box-filtered first. Beyond the frame's
         edges the edge samples repeat. Only what the crop sees is converted.
 
         Args:

@@ -14,7 +14,7 @@ from kernels.dither import round_change
 from kernels.geometry import Affine, apply, compose, invert, plane_affine, resize
 from kernels.picture import Picture, PictureFormat, Plane, Roi, Transfer
 from kernels.pyramid import ALIGN, REACH, blend, mask_levels
-from kernels.sampling import CubicSampler, box_factors, box_level
+from kernels.sampling import CubicSampler, box_factors, box_level, sample_linear
 
 Samples = NDArray[np.float32]
 
@@ -56,7 +56,7 @@ class CpuKernels:
     def crop(self, picture: Picture, affine: Affine, size: int) -> Image:
         _positive(size=size)
         whole = Roi(x0=0, y0=0, x1=size, y1=size)
-        return cast(Image, cv2.merge(self._crop(picture, invert(affine), whole)))
+        return cast(Image, cv2.merge(self._crop(picture, invert(affine), size, whole)))
 
     def paste(self, picture: Picture, crop: Image, mask: Image, affine: Affine) -> Patch:
         size = _square(crop, mask)
@@ -75,7 +75,7 @@ class CpuKernels:
         levels, curve = mask_levels(mask[part]), self._curve(picture.format.transfer)
         changes = [
             _change(before, crop[part][..., channel], levels, curve)
-            for channel, before in enumerate(self._crop(picture, to_frame, box))
+            for channel, before in enumerate(self._crop(picture, to_frame, size, box))
         ]
         touched = _touched(mask, affine, roi)
         self._add(picture, changes, box, size, affine, roi, touched)
@@ -86,13 +86,20 @@ class CpuKernels:
             self._tables[transfer] = TransferTables(transfer)
         return self._tables[transfer]
 
-    def _crop(self, picture: Picture, to_frame: Affine, box: Roi) -> list[Samples]:
+    def _crop(self, picture: Picture, to_frame: Affine, size: int, box: Roi) -> list[Samples]:
         """R', G', B' of the pixels ``box`` of a crop: the same values as in the whole crop."""
         fmt = picture.format
-        planes = []
+        planes: list[Samples] = []
         for numbers in _plane_groups(fmt):
+            sources = [picture.planes[number] for number in numbers]
             to_plane = compose(invert(plane_affine(fmt, numbers[0])), to_frame)
-            planes += self._sampler.sample([picture.planes[n] for n in numbers], to_plane, box)
+            if numbers[0] == 0:
+                planes += self._sampler.sample(sources, to_plane, box)
+            else:
+                # Of the whole crop, whatever the box: OpenCV's last bit depends on the place.
+                factors = box_factors(to_plane)
+                whole = [sample_linear(plane, to_plane, factors, (size, size)) for plane in sources]
+                planes += [chroma[box.y0 : box.y1, box.x0 : box.x1] for chroma in whole]
         return _to_rgb(planes, fmt)
 
     def _add(
@@ -243,28 +250,10 @@ def _area(plane: Plane, to_plane: Affine, size: tuple[int, int], points: int) ->
     A box level of nearly the wanted density, read bilinearly at ``points`` x ``points`` places of
     each output pixel. Two are needed where detail counts; subsampled chroma has none.
     """
-    steps = np.hypot(to_plane[:, 0], to_plane[:, 1])
-    kx, ky = (max(1, int(step / points + 1e-9)) for step in steps)
+    kx, ky = (max(1, int(step / points)) for step in np.hypot(to_plane[:, 0], to_plane[:, 1]))
     fine = compose(to_plane, resize(1 / points, 1 / points))
-    to_level = compose(invert(resize(kx, ky)), fine)
-    right, bottom = points * size[0] - 1, points * size[1] - 1
-    reach = apply(to_level, [[0, 0], [right, 0], [0, bottom], [right, bottom]])
-    rows, columns = plane.shape
-    limit = [-(-columns // kx) + 1, -(-rows // ky) + 1]
-    x0, y0 = (int(v) for v in np.clip(np.floor(reach.min(0)) - 1, -1, limit))
-    x1, y1 = (int(v) for v in np.clip(np.ceil(reach.max(0)) + 2, [x0 + 1, y0 + 1], limit))
-    cells = box_level(plane, kx, ky, Roi(x0=x0, y0=y0, x1=x1, y1=y1), cv2.BORDER_REPLICATE)
-    to_level[:, 2] -= (x0, y0)
-    read = cv2.warpAffine(
-        cells,
-        to_level,
-        (right + 1, bottom + 1),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    if points > 1:
-        read = cv2.resize(read, size, interpolation=cv2.INTER_AREA)
-    return read.astype(np.float32)
+    read = sample_linear(plane, fine, (kx, ky), (points * size[0], points * size[1]))
+    return cast(Samples, cv2.resize(read, size, interpolation=cv2.INTER_AREA))
 
 
 def _outside(

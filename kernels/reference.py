@@ -127,7 +127,9 @@ def _crop(picture: Picture, affine: Affine, size: int) -> Array:
     for number, plane in enumerate(picture.planes):
         to_plane = compose(invert(plane_affine(fmt, number)), invert(affine))
         at = apply(to_plane, _grid(size, size))
-        planes.append(_cubic(*_boxed(plane.astype(np.float64), to_plane, at, mode="edge")))
+        cells, at = _boxed(plane.astype(np.float64), to_plane, at, mode="edge")
+        subsampled = number > 0 and (fmt.sub_x > 0 or fmt.sub_y > 0)
+        planes.append(_gather(cells, at, _tent, range(2)) if subsampled else _cubic(cells, at))
     return _rgb(planes, fmt)
 
 
