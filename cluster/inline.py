@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-import cv2
-
 from actors.lane_files import LaneFiles
 from actors.pipeline import StageRun, lane_processes, merge
+from actors.threads import limit_threads
 from actors.toolbox import LaneKit, Toolbox
 from cluster.failures import as_error
 from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed, TaskProgress
@@ -19,7 +18,7 @@ class InlineExecutor:
     """An `Executor` whose `poll` does the work, frame by frame, until its time is up."""
 
     def __init__(self, kit: LaneKit) -> None:
-        cv2.setNumThreads(kit.threads)
+        limit_threads(kit.threads)
         self._tools = Toolbox(kit)
         self._told = False
         self._task: LaneTask | None = None

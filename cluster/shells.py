@@ -7,10 +7,10 @@ import threading
 from dataclasses import dataclass
 from typing import ClassVar
 
-import cv2
 import ray
 
 from actors.pipeline import Processes, StageReport, StageRun
+from actors.threads import limit_threads
 from actors.toolbox import LaneKit, Toolbox
 from cluster.failures import as_error
 from scheduler.errors import SwapfarmError
@@ -35,7 +35,7 @@ class StageShell:
     GROUPS: ClassVar[dict[str, int]] = {"control": 2, "watch": 1}
 
     def __init__(self, kit: LaneKit, processes: Processes, process: int) -> None:
-        cv2.setNumThreads(kit.threads)
+        limit_threads(kit.threads)
         self._tools = Toolbox(kit)
         self._processes = processes
         self._process = process
