@@ -66,7 +66,10 @@ def list_models(context: typer.Context, samples: Samples = False, as_json: Json 
             }
             print(json.dumps(facts))
         return
-    table = Table("name", "kind", "MB", "licence", "from", "state", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", no_wrap=True, min_width=max(len(spec.name) for spec in specs))
+    for title in ("kind", "MB", "licence", "from", "state"):
+        table.add_column(title, overflow="fold")
     for spec in specs:
         size = f"{spec.bytes / 1e6:.1f}"
         table.add_row(spec.name, spec.kind, size, spec.licence, spec.credit, _state(store, spec))
