@@ -67,12 +67,15 @@ def list_models(context: typer.Context, samples: Samples = False, as_json: Json 
             print(json.dumps(facts))
         return
     table = Table(box=None, pad_edge=False)
+    # Names are there to be typed: only the licence may break its line. Credits are in --json.
     table.add_column("name", no_wrap=True, min_width=max(len(spec.name) for spec in specs))
-    for title in ("kind", "MB", "licence", "from", "state"):
-        table.add_column(title, overflow="fold")
+    table.add_column("kind", no_wrap=True, min_width=10)
+    table.add_column("MB", no_wrap=True, min_width=4)
+    table.add_column("licence", min_width=10, overflow="fold")
+    table.add_column("state", no_wrap=True, min_width=11)
     for spec in specs:
         size = f"{spec.bytes / 1e6:.1f}"
-        table.add_row(spec.name, spec.kind, size, spec.licence, spec.credit, _state(store, spec))
+        table.add_row(spec.name, spec.kind, size, spec.licence, _state(store, spec))
     Console().print(table)
 
 
