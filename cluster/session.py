@@ -86,7 +86,6 @@ class Session:
         """Leaves the cluster; one of our own ends, and its folder is removed."""
         ray.shutdown()
         if self._folder is not None:
-            os.environ.pop(_TOKEN, None)
             _remove(self._folder, self._lock)
             self._folder = None
 
@@ -95,7 +94,8 @@ class Session:
         _sweep()
         folder, lock = _make_folder()
         # Ray turns its token check on by itself; with a token at hand it writes none to ~/.ray.
-        os.environ[_TOKEN] = secrets.token_hex(32)
+        # It reads the token once in a process, so a later session of this one must have the same.
+        os.environ.setdefault(_TOKEN, secrets.token_hex(32))
         try:
             with _ray_starts(), _on_loopback():
                 ray.init(
@@ -108,7 +108,6 @@ class Session:
                     _temp_dir=str(folder),
                 )
         except Exception as error:  # Ray raises bare Exceptions of many kinds
-            os.environ.pop(_TOKEN, None)
             _remove(folder, lock)
             raise ClusterUnreachable(
                 f"Ray does not start on this machine ({error})",
