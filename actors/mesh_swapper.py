@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kernels.mesh.canonical import OVAL, canonical_face
 from kernels.mesh.masks import face_masks
-from kernels.mesh.pose import FACE, Camera, crop_affine, shut
+from kernels.mesh.pose import FACE, Camera, crop_affine, shut, turn
 from kernels.mesh.texture import FaceTexture, face_texture, merge
 from kernels.mesh.thinplate import thin_plate_operator
 from kernels.mesh.warp import grid_nodes, invert, jacobian, resample, spread, texel_nodes
@@ -31,7 +31,7 @@ GRID: Final = 64
 NODES: Final = 96
 """Nodes along a side of the crop's grid, on which the map is inverted."""
 SMOOTHING: Final = 1e-4
-SHAPE: Final = 0.6
+SHAPE: Final = 0.4
 """How much of the way to the source's proportions the target's features move."""
 ALIGNMENT: Final = 16
 """Edges of the worked-on part of a crop lie on multiples of this, so that shrunk pictures of it
@@ -143,14 +143,20 @@ class MeshSwapper:
             size,
         )
         out[rows, columns, :3] = rgb
-        out[rows, columns, 3] = mask * _ramp(x, size) * _ramp(y, size)
+        out[rows, columns, 3] = mask * _ramp(x, size) * _ramp(y, size) * self._trust(points)
 
     def _reshaped(self, points: Array) -> Array:
         """[468, 2] the target's vertices with some of the source's proportions."""
         camera = self._camera.fit(points)
         wanted = self._camera.project(camera) + self._shape @ camera[:, :2].T
         handles = self._handles
-        return points + self._follow @ (wanted[handles] - points[handles])
+        # Proportions are only known across a frontal face: a turned one keeps its own profile.
+        amount = min(max((0.6 - turn(camera)) / 0.35, 0.0), 1.0)
+        return points + self._follow @ (amount * (wanted[handles] - points[handles]))
+
+    def _trust(self, points: Array) -> np.float32:
+        """1 for faces up to about 50 degrees aside, 0 for profiles, of which no mesh is right."""
+        return np.float32(min(max((0.95 - turn(self._camera.fit(points))) / 0.2, 0.0), 1.0))
 
     def _part(self, moved: Array) -> tuple[slice, slice] | None:
         """Rows and columns of the crop that the face's outline touches."""

@@ -92,7 +92,7 @@ def face_masks(face: CanonicalFace, size: int) -> FaceMasks:
         brows=_soft(_grow(brows, 0.006), 0.008),
         brow_hair=_soft(wide, 0.008),
         brow_zone=_soft(_grow(wide, 0.025), 0.012),
-        eyes=_soft(eyes, 0.005),
+        eyes=_soft(_grow(eyes, -0.004), 0.005),
         lids=_soft(_grow(lids, 0.01), 0.016),
         nose=_soft(np.clip(_grow(nose, 0.01) - _grow(nostrils, 0.01), 0, 1), 0.012),
         nostrils=_soft(_grow(nostrils, 0.004), 0.006),

@@ -59,6 +59,12 @@ def crop_affine(camera: Array, size: int) -> Array:
     return np.column_stack([linear, (size - 1) / 2 - linear @ centre])
 
 
+def turn(camera: Array) -> float:
+    """Sine of the angle between the face's forward direction and the line of sight, 0..1."""
+    scale = float(np.linalg.svd(camera[:, :3], compute_uv=False).mean())
+    return min(float(np.hypot(camera[0, 2], camera[1, 2])) / scale, 1.0)
+
+
 def shut(landmarks: Array) -> tuple[float, float]:
     """How far the eyes on the picture's left and right are closed: 0 open, 1 closed."""
 

@@ -19,7 +19,7 @@ Sample = TypeVar("Sample", np.float32, np.uint8)
 
 GRAIN: Final = 0.4
 """Share of the target's grain and pores that is laid over the source's features."""
-EMPHASIS: Final = 1.1
+EMPHASIS: Final = 1.18
 """A feature loses contrast on its way through two skins that are both a little too smooth."""
 LIPS: Final = 0.8
 """Share of the source in the lips' light and dark; their colour is the target's."""
@@ -87,7 +87,7 @@ def wear(
     lids, zone, nostrils, left = _planes(more) * scale
     skin *= seen
     light = log_light(target)
-    low = smooth_skin(light, skin, 0.62 * LOW * size, 0.25)
+    low = smooth_skin(light, skin, 0.62 * LOW * size, 0.5)
     own = _planes(light - low)
     packed = _planes(paint)
     result, share = packed[:3], packed[3]
@@ -102,7 +102,7 @@ def wear(
     lip_colour = np.clip(own - own_luma, -0.15, 0.15)
     result += lips * (lip_colour + lip_luma - result)
     # How far one looks into the nostrils is a matter of the target's pose.
-    result += nostrils * np.minimum(np.float32(0.15) * own - result, 0)
+    result += nostrils * np.minimum(np.float32(0.1) * own - result, 0)
     result += _grain(light, share, zone, lips, size)
 
     closed = np.float32(shut[1]) + np.float32(shut[0] - shut[1]) * left
