@@ -13,6 +13,7 @@ from typing import Final, Self
 import av
 import numpy as np
 from av.codec import Codec
+from av.codec.context import Flags
 from av.container import OutputContainer
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
@@ -128,8 +129,9 @@ class Encoder:
     Segments of a job share their codec header (x264's ``stitchable``, fixed settings) and start
     with a key frame that nothing before is needed for (closed GOPs). PTS in the file start at 0 and
     are exact: the track's unit is 1 / (denominator of the film's time base). The same frames give
-    the same bytes. Colour tags, range, chroma location, sample aspect ratio, bit depth and HDR10
-    static metadata (x264, x265) are those of the film; rotation is added at the join.
+    the same bytes. Colour tags, range, chroma location, sample aspect ratio, bit depth,
+    interlacing (x264) and HDR10 static metadata (x264, x265) are those of the film; rotation is
+    added at the join.
 
     The file appears at ``path`` by rename when ``close`` succeeds; ``abort`` leaves nothing.
 
@@ -272,6 +274,8 @@ class Encoder:
         if tags.chroma_location and self._pix_fmt.startswith("yuv4"):
             options["chroma_sample_location"] = _CHROMA_LOCATIONS[tags.chroma_location - 1]
         context.options = options
+        if index.interlaced and settings.codec == "libx264":
+            context.flags |= Flags.interlaced_dct | Flags.interlaced_me
         return stream
 
     def _open(self) -> None:
@@ -341,6 +345,8 @@ def _codec_options(index: VideoIndex, settings: EncoderSettings) -> dict[str, st
         hdr.append(("cll", "max-cll", index.content_light))
     if settings.codec == "libx264":
         words = ["stitchable=1", "open-gop=0", *(f"{x264}={v}" for x264, _, v in hdr)]
+        if index.interlaced:
+            words.append("tff=1" if index.top_field_first else "bff=1")
         return {"crf": quality, "preset": preset, "x264-params": ":".join(words)}
     if settings.codec == "libx265":
         pools = "none" if threads == 1 else str(threads)

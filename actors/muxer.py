@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, cast
 
 import av
+from av.codec import Codec
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Stream
@@ -83,7 +84,8 @@ def check_container(index: VideoIndex, output: Path, settings: EncoderSettings) 
     except ValueError as error:
         raise _cannot_hold(name, f"video by {settings.codec}") from error
     with open_film(index.path) as film:
-        return _plan(film, index, name)[1]
+        plan = _plan(film, index, name)[1]
+    return (*_changes(index, name, Codec(settings.codec, "w").canonical_name), *plan)
 
 
 def join(
@@ -130,7 +132,7 @@ def join(
     except BaseException:
         output_temp.unlink(missing_ok=True)
         raise
-    return notes
+    return (*_changes(index, name, found[0].codec), *notes)
 
 
 def _write(
@@ -233,14 +235,26 @@ def _checked(index: VideoIndex, segments: list[Segment]) -> list[SegmentPackets]
     return found
 
 
+def _changes(index: VideoIndex, name: str, codec: str) -> tuple[str, ...]:
+    """Sentences about what of the pictures cannot be exactly as in the source."""
+    notes = []
+    base = index.time_base
+    uneven = any(pts * base.numerator * 1000 % base.denominator for pts in index.pts)
+    if name in _MILLISECONDS and uneven:
+        notes.append(
+            f"{name} stores whole milliseconds: times are rounded to them; .mp4 keeps them exactly"
+        )
+    if name in _MILLISECONDS and index.sample_aspect_ratio != 1 and codec in ("av1", "ffv1"):
+        notes.append(f"{name} with {codec} does not say the sample aspect ratio; .mp4 does")
+    if index.interlaced and codec != "h264":
+        notes.append(f"{codec} output is not marked as interlaced; libx264 keeps the mark")
+    return tuple(notes)
+
+
 def _plan(film: InputContainer, index: VideoIndex, name: str) -> tuple[set[int], tuple[str, ...]]:
     """Indices of the streams to copy, and sentences about those that cannot be."""
     copied: set[int] = set()
     notes: list[str] = []
-    if name in _MILLISECONDS and 1000 % index.time_base.denominator:
-        notes.append(
-            f"{name} stores whole milliseconds: times are rounded to them; .mp4 keeps them exactly"
-        )
     chapters = film.chapters()
     for stream in film.streams:
         if stream.index == index.stream or _made_by_muxer(stream, name, bool(chapters)):

@@ -34,6 +34,9 @@ _HIDDEN_FRAMES: Final = frozenset({"vp8"})
 _REORDERED: Final = frozenset({"h264", "hevc"})
 """Codecs whose frame order AVI, which has no PTS, does not tell even to libavformat."""
 
+_BOTTOM_FIRST: Final = (3, 4)
+"""AVFieldOrder: both fields bottom first, or coded top first and shown bottom first."""
+
 _CHROMA_LOCATIONS: Final = ("left", "center", "topleft", "top", "bottomleft", "bottom")
 
 
@@ -148,6 +151,7 @@ def _index(
             sample_aspect_ratio=aspect,
             rotation=round(-first.rotation / 90) * 90 % 360,
             interlaced=any(f.interlaced_frame for f in head),
+            top_field_first=context.field_order not in _BOTTOM_FIRST,
             streams=streams,
             display_matrix=struct.unpack("=9i", matrix) if len(matrix) == 36 else (),
             mastering_display=_mastering(side.get("MASTERING_DISPLAY_METADATA", b"")),

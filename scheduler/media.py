@@ -65,6 +65,8 @@ class VideoIndex:
     rotation: int = 0
     """Clockwise degrees (0, 90, 180, 270) by which a player turns the coded picture."""
     interlaced: bool = False
+    top_field_first: bool = True
+    """Of an interlaced film: which field is shown first."""
     streams: tuple[StreamInfo, ...] = ()
     display_matrix: tuple[int, ...] = ()
     """The container's nine 16.16 and 2.30 fixed-point numbers (FFmpeg's display matrix), if any."""

@@ -200,6 +200,17 @@ def test_rgb_to_yuv_only_when_asked(tmp_path: Path) -> None:
             assert abs(left - right).mean() < 3
 
 
+@pytest.mark.parametrize("order", ["tff", "bff"])
+def test_interlaced_films_stay_so(order: str, tmp_path: Path) -> None:
+    options = {"x264-params": f"{order}=1"}
+    index = probe(make_film(tmp_path / "f.mp4", frames=6, size=(96, 64), options=options))
+    assert index.interlaced
+    assert index.top_field_first == (order == "tff")
+    encode(index, settings_of("libx264"), tmp_path / "out.mp4", 0, 6)
+    out = probe(tmp_path / "out.mp4")
+    assert (out.interlaced, out.top_field_first) == (True, order == "tff")
+
+
 def test_odd_sizes(tmp_path: Path) -> None:
     index = probe(make_film(tmp_path / "f.mkv", "ffv1", frames=3, size=(161, 147)))
     for codec in ("libx264", "libx265"):

@@ -298,6 +298,28 @@ def test_matroska_rounds_to_milliseconds_and_says_so(tmp_path: Path) -> None:
         assert abs(was - now) <= Fraction(1, 2000)
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_rotation_and_shape_in_other_containers(suffix: str, tmp_path: Path) -> None:
+    aspect = {"sample_aspect_ratio": Fraction(4, 3)}
+    index = probe(make_film(tmp_path / "film.mp4", frames=5, rotation=90, context=aspect))
+    segments, _ = render(index, X264, tmp_path / "segments")
+    assert join(index, segments, tmp_path / f"out{suffix}", marking={}) == ()
+    out = probe(tmp_path / f"out{suffix}")
+    assert (out.rotation, out.sample_aspect_ratio) == (270, Fraction(4, 3))
+
+
+def test_what_gets_lost_is_said(tmp_path: Path) -> None:
+    aspect = {"sample_aspect_ratio": Fraction(4, 3)}
+    index = probe(
+        make_film(tmp_path / "film.mp4", context=aspect, options={"x264-params": "tff=1"})
+    )
+    notes = " ".join(check_container(index, tmp_path / "out.mkv", FFV1))
+    assert "aspect ratio" in notes
+    assert "interlaced" in notes
+    assert "milliseconds" not in notes  # 25 frames a second fall on whole ones
+    assert check_container(index, tmp_path / "out.mp4", X264) == ()
+
+
 def test_a_container_that_cannot_hold_the_film(tmp_path: Path) -> None:
     index = probe(make_film(tmp_path / "film.mkv", extras=everything))
     with pytest.raises(OutputInvalid, match="subtitle stream 3"):
