@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.picture import Picture, PictureFormat
+from kernels.picture import Picture, PictureFormat, Plane
 
 ALIGNMENT = 64
 
@@ -75,7 +75,7 @@ class Frame:
     def __init__(self, handle: FrameHandle, layout: SlotLayout, memory: memoryview) -> None:
         self.handle = handle
         fmt = layout.format
-        planes = []
+        planes: list[Plane] = []
         for plane in range(fmt.planes):
             h, w = fmt.plane_shape(plane)
             planes.append(

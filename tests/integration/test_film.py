@@ -12,7 +12,7 @@ import pytest
 
 from actors.formats import picture_format
 from actors.hashes import frame_hash
-from actors.masks import MaskReader
+from actors.masks import RecordedMasks
 from actors.prober import probe
 from farm.cli import main
 from kernels.picture import Picture
@@ -77,7 +77,7 @@ def test_a_film_without_faces_comes_back_as_it_was(
     samples: dict[str, Path],
 ) -> None:
     film = samples["no_face"]
-    result = submit(film, "--encoder", "ffv1", suffix=".mov")
+    result = submit(film, "--encoder", "ffv1", suffix=".mkv")
     assert result.done["swapped_frames"] == 0
     for before, after in zip(planes(film), planes(result.output), strict=True):
         assert all(np.array_equal(b, a) for b, a in zip(before, after, strict=True))
@@ -94,16 +94,16 @@ def test_untouched_stays_untouched(
     masks, hashes = tmp_path / "masks.parquet", tmp_path / "hashes.tsv"
     result = submit(
         film, "--encoder", "ffv1", "--record-masks", str(masks), "--frame-hashes", str(hashes),
-        "--chunk-seconds", "1", suffix=".mov",
+        "--chunk-seconds", "1", suffix=".mkv",
     )  # fmt: skip
-    reader = MaskReader(masks)
+    reader = RecordedMasks(masks)
     fmt = picture_format(probe(result.output))
     listed = [line.split("\t")[2] for line in hashes.read_text().splitlines()]
     touched_share = []
     for frame, (before, after) in enumerate(zip(planes(film), planes(result.output), strict=True)):
         shown = Picture(format=fmt, planes=after)
         assert frame_hash(shown) == listed[frame], "what was encoded is what is decoded"
-        touched = reader.touched(frame, height=before[0].shape[0], width=before[0].shape[1])
+        touched = reader.mask(frame, fmt.width, fmt.height)
         blocks = touched.reshape(touched.shape[0] // 2, 2, touched.shape[1] // 2, 2).any((1, 3))
         for plane, mask in zip(range(3), (touched, blocks, blocks), strict=True):
             assert np.array_equal(before[plane][~mask], after[plane][~mask])
@@ -129,7 +129,7 @@ def test_chunks_lanes_and_processes_do_not_change_a_frame(
     listed = {}
     for number, (name, options) in enumerate(layouts.items()):
         hashes = tmp_path / f"{number}.tsv"
-        submit(film, *options, "--frame-hashes", str(hashes), "--encoder", "ffv1", suffix=".mov")
+        submit(film, *options, "--frame-hashes", str(hashes), "--encoder", "ffv1", suffix=".mkv")
         listed[name] = hashes.read_text()
     first = listed.pop("one process, one chunk")
     assert len(first.splitlines()) == 96
