@@ -416,5 +416,5 @@ def _cannot_hold(name: str, what: str) -> OutputInvalid:
     return OutputInvalid(
         f"{what} cannot be put into a {name} file",
         "a container that holds all of the film's streams",
-        "give the output the suffix .mkv",
+        "give the output the film's own suffix" + ("" if name == "matroska" else ", or .mkv"),
     )

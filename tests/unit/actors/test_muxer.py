@@ -232,6 +232,35 @@ def test_all_that_a_film_holds_is_kept(tmp_path: Path) -> None:
     assert tags["swapfarm"] == "0.1; model mesh"
 
 
+def test_chapters_time_code_and_text_of_mp4(tmp_path: Path) -> None:
+    def extras(film: OutputContainer) -> Callable[[], None]:
+        fill_sound = sound(film)
+        words = film.add_mux_stream("mov_text")
+        chapter = {"id": 1, "start": 0, "end": 900, "time_base": Fraction(1, 1000)}
+        film.set_chapters([{**chapter, "metadata": {"title": "All"}}])
+        film.metadata["timecode"] = "01:00:00:00"
+
+        def fill() -> None:
+            fill_sound()
+            film.mux(text_packets(words, [(100, 300, b"\0\5Hello"), (700, 200, b"\0\3you")]))
+
+        return fill
+
+    path = make_film(tmp_path / "film.mp4", extras=extras, options={"bf": "2"})
+    index = probe(path)
+    segments, _ = render(index, X264, tmp_path / "segments")
+    assert join(index, segments, tmp_path / "out.mp4", marking=MARKING) == ()
+    with open_film(path) as one, open_film(tmp_path / "out.mp4") as two:
+        assert [(s.type, s.name, s.language) for s in two.streams] == [
+            (s.type, s.name, s.language) for s in one.streams
+        ]
+        assert two.streams[0].metadata["timecode"] == "01:00:00:00"
+        assert [c["metadata"]["title"] for c in two.chapters()] == ["All"]
+    assert others(tmp_path / "out.mp4", 0) == others(path, 0)
+    with pytest.raises(OutputInvalid, match="mov_text"):
+        check_container(index, tmp_path / "out.mkv", X264)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".m4v"])
 def test_the_mark_is_in_every_container(suffix: str, tmp_path: Path) -> None:
     index = probe(make_film(tmp_path / "film.mp4", frames=3))
