@@ -8,6 +8,7 @@ reads them: there is no full-frame copy in between.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,9 +79,8 @@ class Frame:
         planes: list[Plane] = []
         for plane in range(fmt.planes):
             h, w = fmt.plane_shape(plane)
-            planes.append(
-                np.frombuffer(memory, fmt.dtype, h * w, layout.plane_offset(plane)).reshape(h, w)
-            )
+            samples = np.frombuffer(memory, fmt.dtype, h * w, layout.plane_offset(plane))
+            planes.append(cast(Plane, samples.reshape(h, w)))
         self.picture = Picture(format=fmt, planes=tuple(planes))
         self._count = np.frombuffer(memory, np.int64, 1, layout.count_offset)
         self.affines: NDArray[np.float64] = np.frombuffer(

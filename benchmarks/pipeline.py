@@ -33,7 +33,7 @@ from farm.config import load_settings
 from farm.progress import JsonDisplay
 from farm.runner import FarmOptions, run_job
 from farm.submission import build_job, encoder_settings
-from kernels.geometry import apply, display_affine
+from kernels.geometry import display_affine
 from scheduler.chunks import Chunk
 from scheduler.jobs import JobSpec, JobSummary, RenderTask
 
@@ -58,11 +58,11 @@ def swapper_alone(job: JobSpec, summary: JobSummary, kit: LaneKit) -> tuple[floa
     swapper = tools.face_swapper(job.swap, summary.crop_size)
     layout = SlotLayout(format=picture_format(index), faces=0, crop_size=summary.crop_size)
     out = np.zeros((summary.crop_size, summary.crop_size, 4), np.float32)
-    spent, swaps = 0.0, 0
+    stage, spent, swaps = Swapper(swapper, tools.kernels, display), 0.0, 0
     ring = Ring.create(layout, 2)
     for frame in Decoder(index).decode(0, index.frames, ring):
         for face in faces.get(frame.handle.frame_index, ()):
-            affine, crop, landmarks = Swapper(swapper, tools.kernels, display).prepare(frame, face)
+            _, crop, landmarks = stage.prepare(frame, face)
             began = time.perf_counter()
             swapper.swap(crop, landmarks, out)
             spent += time.perf_counter() - began

@@ -29,7 +29,7 @@ class Owner:
     @property
     def alive(self) -> bool:
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) < 1.0
+            return bool(abs(psutil.Process(self.pid).create_time() - self.started) < 1.0)
         except psutil.NoSuchProcess:
             return False
 

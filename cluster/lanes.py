@@ -27,10 +27,13 @@ from scheduler.events import (
 )
 from scheduler.jobs import LaneTask
 
-# Ray's annotations do not know concurrency groups.
-_Shell: Final[Any] = ray.remote(
-    concurrency_groups=StageShell.GROUPS, max_restarts=0, max_task_retries=0
-)(StageShell)
+# A dict, since Ray's annotations do not know concurrency groups.
+_OPTIONS: Final[dict[str, Any]] = {
+    "concurrency_groups": StageShell.GROUPS,
+    "max_restarts": 0,
+    "max_task_retries": 0,
+}
+_Shell: Final[Any] = ray.remote(**_OPTIONS)(StageShell)
 _ASK: Final = 0.4
 """Seconds between two questions for progress."""
 _GRACE: Final = 30.0

@@ -7,7 +7,7 @@ join, publish) is done here.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -257,11 +257,15 @@ class JobService:
         )
 
     def _summary(self, job: JobSpec, film: _Film, seconds: float) -> JobSummary:
-        cpu: Counter[str] = Counter()
-        for result in (*film.analyses.values(), *film.segments.values()):
-            for stage, ms in result.cpu_ms.items():
-                kind = "analyse" if isinstance(result, Analysis) else "render"
-                cpu[f"{kind}.{stage}"] += ms  # type: ignore[assignment]
+        cpu: defaultdict[str, float] = defaultdict(float)
+        results: dict[Kind, list[Analysis] | list[Segment]] = {
+            "analyse": list(film.analyses.values()),
+            "render": list(film.segments.values()),
+        }
+        for kind, done in results.items():
+            for result in done:
+                for stage, ms in result.cpu_ms.items():
+                    cpu[f"{kind}.{stage}"] += ms
         times = [*self._phases.items(), ("end", time.monotonic())]
         return JobSummary(
             job_id=job.job_id,
