@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from actors.film import frames_of, is_still, open_film, picture_stream
 from actors.formats import working_format_of
-from scheduler.errors import MediaUnreadable, MediaWithoutFrames
+from scheduler.errors import MediaTruncated, MediaUnreadable, MediaWithoutFrames
 from scheduler.media import ColourTags, StreamInfo, VideoIndex
 
 _HEAD: Final = 24
@@ -77,6 +77,7 @@ def probe(path: str | Path) -> VideoIndex:
 
     Raises:
         MediaMissing, MediaUnreadable, MediaWithoutVideo, MediaUnsupported: see ``actors.film``.
+        MediaTruncated: the file ends before the frames that its own tables name.
         MediaWithoutFrames: a video stream from which no frame can be decoded.
     """
     where = Path(path).absolute()
@@ -166,9 +167,10 @@ def _demux(container: InputContainer, stream: VideoStream) -> _Demuxed:
     keys: list[int] = []
     ends: dict[int, int] = {}
     usable, damaged = True, False
-    packets = 0
+    packets = samples = 0
     try:
         for packet in container.demux(stream):
+            samples += packet.dts is not None
             if packet.size == 0:
                 continue
             damaged |= packet.is_corrupt
@@ -192,6 +194,14 @@ def _demux(container: InputContainer, stream: VideoStream) -> _Demuxed:
             f"video stream {stream.index} of {container.name} holds no frame",
             "a film with at least one frame",
             "play it to see whether it is whole",
+        )
+    # Only this family's tables say how many samples there must be; others count or guess.
+    if "mp4" in container.format.name and samples < stream.frames:
+        raise MediaTruncated(
+            f"{container.name} is cut off: {samples} of {stream.frames} frames are there",
+            "the whole film",
+            "copy it again; to use what is there, first remux it, "
+            "as with `ffmpeg -i FILM -c copy WHOLE.mkv`",
         )
     codec = stream.codec_context.codec.canonical_name
     return _Demuxed(

@@ -66,8 +66,8 @@ def encoder_settings(
 def default_output(video: Path, codec: str) -> Path:
     """``film.mp4`` -> ``film.swapped.mp4`` beside it, in a container that holds the codec."""
     suffix = video.suffix.lower() if video.suffix.lower() in CONTAINERS else ".mp4"
-    if codec == "ffv1":
-        suffix = ".mkv"  # the one container that holds it
+    if codec == "ffv1" and suffix not in (".mp4", ".mkv"):
+        suffix = ".mp4"  # of those that hold it, the one that keeps times exactly
     return video.with_name(f"{video.stem}.swapped{suffix}")
 
 

@@ -54,6 +54,12 @@ class MediaUnreadable(InputError):
     code = "media.unreadable"
 
 
+class MediaTruncated(InputError):
+    """The file's own tables name more frames than it holds."""
+
+    code = "media.truncated"
+
+
 class MediaWithoutVideo(InputError):
     code = "media.no-video"
 

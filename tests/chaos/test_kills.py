@@ -59,7 +59,7 @@ def job(film: Path, face: Path, folder: Path) -> JobSpec:
     return JobSpec(
         job_id="chaos",
         media=str(film),
-        output=str(folder / "out.mkv"),
+        output=str(folder / "out.mp4"),
         folder=str(folder / "job"),
         swap=SwapSettings(sources=(str(face),)),
         encoder=EncoderSettings(codec="ffv1"),
@@ -127,4 +127,4 @@ def test_kill_minus_nine_costs_a_retry_and_never_a_frame(
     assert Path(spec.hashes_output).read_text() == undisturbed
     assert not psutil.pid_exists(kill.killed)
     assert set(os.listdir("/dev/shm")) <= shm
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["hashes.tsv", "out.mkv", "run"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["hashes.tsv", "out.mp4", "run"]

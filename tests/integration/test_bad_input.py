@@ -115,7 +115,7 @@ BAD: dict[str, tuple[str, Callable[[Place], Arguments]]] = {
     "folder": ("media.unreadable", lambda p: [p.folder, "-s", p.face, "-o", p.out]),
     "text named mp4": ("media.unreadable", lambda p: [text(p, "t.mp4"), "-s", p.face]),
     "empty file": ("media.unreadable", lambda p: [text(p, "e.mp4", ""), "-s", p.face]),
-    "truncated mp4": ("media.unreadable", lambda p: [truncated(p, 0.5), "-s", p.face]),
+    "truncated mp4": ("media.truncated", lambda p: [truncated(p, 0.5), "-s", p.face]),
     "sound only": ("media.no-video", lambda p: [no_video_stream(p), "-s", p.face]),
     "zero frames": ("media.no-frames", lambda p: [zero_frames(p), "-s", p.face]),
     "missing source": ("source.unreadable", lambda p: [p.film, "-s", p.folder / "no.jpg"]),

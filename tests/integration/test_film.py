@@ -77,7 +77,7 @@ def test_a_film_without_faces_comes_back_as_it_was(
     samples: dict[str, Path],
 ) -> None:
     film = samples["no_face"]
-    result = submit(film, "--encoder", "ffv1", suffix=".mkv")
+    result = submit(film, "--encoder", "ffv1")
     assert result.done["swapped_frames"] == 0
     for before, after in zip(planes(film), planes(result.output), strict=True):
         assert all(np.array_equal(b, a) for b, a in zip(before, after, strict=True))
@@ -94,7 +94,7 @@ def test_untouched_stays_untouched(
     masks, hashes = tmp_path / "masks.parquet", tmp_path / "hashes.tsv"
     result = submit(
         film, "--encoder", "ffv1", "--record-masks", str(masks), "--frame-hashes", str(hashes),
-        "--chunk-seconds", "1", suffix=".mkv",
+        "--chunk-seconds", "1",
     )  # fmt: skip
     reader = RecordedMasks(masks)
     fmt = picture_format(probe(result.output))
@@ -129,7 +129,7 @@ def test_chunks_lanes_and_processes_do_not_change_a_frame(
     listed = {}
     for number, (name, options) in enumerate(layouts.items()):
         hashes = tmp_path / f"{number}.tsv"
-        submit(film, *options, "--frame-hashes", str(hashes), "--encoder", "ffv1", suffix=".mkv")
+        submit(film, *options, "--frame-hashes", str(hashes), "--encoder", "ffv1")
         listed[name] = hashes.read_text()
     first = listed.pop("one process, one chunk")
     assert len(first.splitlines()) == 96

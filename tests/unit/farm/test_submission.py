@@ -47,7 +47,7 @@ def test_quality_of_the_settings_file_is_for_its_own_codec(tmp_path: Path) -> No
     [
         ("/a/film.MOV", "libx264", "/a/film.swapped.mov"),
         ("/a/film.avi", "libx264", "/a/film.swapped.mp4"),
-        ("/a/film.mp4", "ffv1", "/a/film.swapped.mkv"),
+        ("/a/film.mov", "ffv1", "/a/film.swapped.mp4"),
     ],
 )
 def test_the_result_stands_beside_the_film(video: str, codec: str, output: str) -> None:
