@@ -88,6 +88,7 @@ class MeshSwapper:
         says = [self._density(source) ** 2 for source in sources]
         self.texture: FaceTexture = merge(textures, says)
         self._costume = costume(self.texture, masks)
+        self._blend = masks.blend
         self._shape: Array = np.mean([self._proportions(source) for source in sources], axis=0)
         # The share of a node's area that is seen is measured against the face seen from the front.
         front = self._field(face.vertices[:, :2] * FACE * NODES)
@@ -122,18 +123,15 @@ class MeshSwapper:
         if part is None:
             return
         rows, columns = part
-        layout, shift, seen = self._maps(points, moved)
+        maps, seen, mask = self._maps(points, moved)
         x = np.arange(columns.start, columns.stop, dtype=np.float32)
         y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
-        u, v, right, down = (
-            np.ascontiguousarray(plane[part])
-            for plane in (layout[..., 0], layout[..., 1], shift[..., 0], shift[..., 1])
-        )
+        u, v, right, down = cast("list[Floats]", cv2.split(maps[part]))
         target = cast(
             Floats,
             cv2.remap(crop, right + x, down + y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE),
         )
-        rgb, mask = wear(
+        rgb = wear(
             target,
             resample(self._costume.paint, u, v),
             _look_up(self._costume.regions, u, v),
@@ -142,8 +140,12 @@ class MeshSwapper:
             shut(points),
             size,
         )
-        out[rows, columns, :3] = rgb
-        out[rows, columns, 3] = mask * _ramp(x, size) * _ramp(y, size) * self._trust(points)
+        mask = mask[part] * (_ramp(x, size) * _ramp(y, size) * self._trust(points))
+        out[rows, columns, 3] = mask
+        # Towards the mask's edge the change itself ends, so a blend of wide bands finds no seam.
+        change = rgb - crop[part]
+        change *= np.minimum(4 * mask, 1)[..., None]
+        out[rows, columns, :3] += change
 
     def _reshaped(self, points: Array) -> Array:
         """[468, 2] the target's vertices with some of the source's proportions."""
@@ -159,36 +161,39 @@ class MeshSwapper:
         return np.float32(min(max((0.95 - turn(self._camera.fit(points))) / 0.2, 0.0), 1.0))
 
     def _part(self, moved: Array) -> tuple[slice, slice] | None:
-        """Rows and columns of the crop that the face's outline touches."""
-        outline = moved[list(OVAL)]
-        low = np.floor(outline.min(axis=0) / ALIGNMENT) * ALIGNMENT
-        high = np.ceil((outline.max(axis=0) + 1) / ALIGNMENT) * ALIGNMENT
+        """Rows and columns of the crop that the face touches."""
+        low = np.floor(moved.min(axis=0) / ALIGNMENT) * ALIGNMENT
+        high = np.ceil((moved.max(axis=0) + 1) / ALIGNMENT) * ALIGNMENT
         x0, y0, x1, y1 = np.clip([*low, *high], 0, self._size).astype(int).tolist()
         if x1 <= x0 or y1 <= y0:
             return None
         return slice(y0, y1), slice(x0, x1)
 
     def _maps(self, points: Array, moved: Array) -> tuple[Floats, Floats, Floats]:
-        """For each pixel of the crop: texel [s, s, 2], shift back to the target [s, s, 2], seen."""
+        """For each pixel of the crop: its texel u v and the shift back to the target x y, both in
+        [s, s, 4]; how squarely it is seen [s, s]; the blend mask [s, s]."""
         ratio = NODES / self._size
         field = self._field((moved + 0.5) * ratio - 0.5)
         back = self._field(points - moved)
         nodes, miss = invert(field, NODES)
         x, y = np.ascontiguousarray(nodes[..., 0]), np.ascontiguousarray(nodes[..., 1])
         area = spread(resample(jacobian(field), x, y)) / np.float32(self._facing)
-        # A place is seen where the map was met and is not looked at along its surface.
+        # A place is seen where the map was met, is not looked at along its surface, and does not
+        # lie on the head's contour, where one pixel aside is the wall behind it.
         seen = np.clip(1.5 - miss, 0, 1) * np.clip((area - 0.12) / 0.25, 0, 1)
-        packed = np.dstack(
-            [nodes * (self._texels / (GRID - 1)) - 0.5, resample(back, x, y)]
-        ).astype(np.float32)
+        inside = _inside((moved + 0.5) * ratio - 0.5)
+        # The mask is made at the map's own resolution, where it can be smoothed across its folds.
+        texel = self._texels / (GRID - 1)
+        blend = resample(self._blend, x * texel - 0.5, y * texel - 0.5) * seen
+        mask = cv2.GaussianBlur(blend, (0, 0), 1.5) * inside
+        seen = cv2.GaussianBlur(seen, (0, 0), 1.2) * inside
+        packed = np.dstack([nodes * texel - 0.5, resample(back, x, y)]).astype(np.float32)
         whole = (self._size, self._size)
-        fine = cast(Floats, cv2.resize(packed, whole, interpolation=cv2.INTER_LINEAR))
-        seen = cv2.GaussianBlur(seen, (0, 0), 1.2)
-        return (
-            fine[..., :2],
-            fine[..., 2:],
-            cast(Floats, cv2.resize(seen, whole, interpolation=cv2.INTER_LINEAR)),
+        fine, seen, mask = (
+            cast(Floats, cv2.resize(field, whole, interpolation=cv2.INTER_LINEAR))
+            for field in (packed, seen, mask)
         )
+        return fine, seen, mask
 
     def _field(self, values: Array) -> Floats:
         """[GRID, GRID, 2] values [468, 2] of the vertices as a smooth sheet over the layout."""
@@ -251,6 +256,15 @@ def _checked(landmarks: NDArray[np.floating]) -> Array:
 def _look_up(texture: NDArray[np.uint8], u: Floats, v: Floats) -> NDArray[np.uint8]:
     out = cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cast(NDArray[np.uint8], out)
+
+
+def _inside(points: Array) -> Floats:
+    """[NODES, NODES] 1 inside the contour of the points, 0 on it and beyond."""
+    canvas = np.zeros((NODES, NODES), np.uint8)
+    hull = cv2.convexHull(np.rint(points * 16).astype(np.int32))
+    cv2.fillConvexPoly(canvas, hull, 255, cv2.LINE_AA, 4)
+    soft = cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), 2.5)
+    return cast(Floats, np.clip(2 * soft - 1, 0, 1))
 
 
 def _ramp(at: Floats, size: int) -> Floats:

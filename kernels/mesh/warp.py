@@ -57,7 +57,8 @@ def invert(field: Floats, size: int, steps: int = 4) -> tuple[Floats, Floats]:
     Returns:
         ([size, size, 2] u v in nodes, 0..g-1; [size, size] how far the field's value there still
         is from the wanted place). Outside what the grid covers the first keeps to the grid's edge
-        and the second grows.
+        and the second grows. Good to a few hundredths of a node: OpenCV looks up bilinearly in
+        steps of 1/32.
     """
     g = len(field)
     slopes = jacobian(field)

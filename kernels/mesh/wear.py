@@ -32,9 +32,9 @@ class Costume:
     paint: Floats
     """[n, n, 4] detail times share, and the share of the source."""
     regions: Bytes
-    """[n, n, 4] blend, skin, hollows (eyes and mouth), lips; 255 is 1."""
+    """[n, n, 4] skin, hollows (eyes and mouth), lips, nostrils; 255 is 1."""
     more: Bytes
-    """[n, n, 4] lids, brow zone, nostrils, left side."""
+    """[n, n, 3] lids, brow zone, left side."""
 
 
 def costume(texture: FaceTexture, masks: FaceMasks) -> Costume:
@@ -51,8 +51,8 @@ def costume(texture: FaceTexture, masks: FaceMasks) -> Costume:
         paint=np.dstack([np.float32(EMPHASIS) * texture.detail * share[..., None], share]).astype(
             np.float32
         ),
-        regions=packed(masks.blend, masks.skin, np.maximum(masks.eyes, masks.mouth), masks.lips),
-        more=packed(lids, masks.brow_zone, masks.nostrils, left),
+        regions=packed(masks.skin, np.maximum(masks.eyes, masks.mouth), masks.lips, masks.nostrils),
+        more=packed(lids, masks.brow_zone, left),
     )
 
 
@@ -64,7 +64,7 @@ def wear(
     seen: Floats,
     shut: tuple[float, float],
     size: int,
-) -> tuple[Floats, Floats]:
+) -> Floats:
     """Dress a target in a costume that already lies on it.
 
     In logarithms, where light adds: the target's smooth skin, plus the source's detail, plus what
@@ -80,11 +80,11 @@ def wear(
         size: side of the whole crop; sets all lengths.
 
     Returns:
-        ([h, w, 3] R'G'B' 0..1, [h, w] blend mask 0..1).
+        [h, w, 3] R'G'B' 0..1.
     """
     scale = np.float32(1 / 255)
-    blend, skin, hollows, lips = _planes(regions) * scale
-    lids, zone, nostrils, left = _planes(more) * scale
+    skin, hollows, lips, nostrils = _planes(regions) * scale
+    lids, zone, left = _planes(more) * scale
     skin *= seen
     light = log_light(target)
     low = smooth_skin(light, skin, 0.62 * LOW * size, 0.5)
@@ -106,10 +106,10 @@ def wear(
     result += _grain(light, share, zone, lips, size)
 
     closed = np.float32(shut[1]) + np.float32(shut[0] - shut[1]) * left
-    kept = np.maximum.reduce([hollows, lids * closed, _covered(own_luma, skin, size)])
+    kept = np.maximum.reduce([hollows, lids * closed, _covered(own_luma, skin, size), 1 - seen])
     result += kept * (own - result)
     result += _planes(low)
-    return cast(Floats, cv2.merge(list(rgb_of(result)))), blend * seen
+    return cast(Floats, cv2.merge(list(rgb_of(result))))
 
 
 def _planes(picture: NDArray[Sample]) -> NDArray[Sample]:

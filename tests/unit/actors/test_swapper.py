@@ -1,0 +1,91 @@
+"""The swapper stage: which crop it asks for, and where the result lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from actors.frames import Frame, FrameHandle, SlotLayout
+from actors.swapper import Swapper
+from kernels.cpu import CpuKernels
+from kernels.geometry import apply, display_affine
+from kernels.picture import PictureFormat
+from scheduler.tracks import FaceObservation
+
+SIZE = 64
+GRAY = PictureFormat(width=120, height=80, planes=1, sub_x=0, sub_y=0, full_range=True)
+
+
+class Reddener:
+    """Paints the crop red and marks where it was told that the first landmark is."""
+
+    size = SIZE
+
+    def affine(self, landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+        shift = SIZE / 2 - np.asarray(landmarks, np.float64)[0]
+        return np.column_stack([np.eye(2), shift])
+
+    def swap(
+        self,
+        crop: NDArray[np.float32],
+        landmarks: NDArray[np.floating],
+        out: NDArray[np.float32],
+    ) -> None:
+        out[...] = 0
+        out[..., :3] = crop
+        x, y = np.rint(landmarks[0]).astype(int)
+        out[y, x] = [1, 0, 0, 1]
+
+
+def frame_of(faces: int) -> Frame:
+    layout = SlotLayout(format=GRAY, faces=faces, crop_size=SIZE)
+    handle = FrameHandle(slot=0, generation=0, frame_index=0, pts=0)
+    frame = Frame(handle, layout, memoryview(bytearray(layout.nbytes)))
+    frame.picture.planes[0][...] = 40
+    return frame
+
+
+def face_at(x: float, y: float) -> FaceObservation:
+    return FaceObservation(
+        frame=0,
+        track=0,
+        box=np.array([x, y, x + 1, y + 1], np.float32),
+        landmarks=np.full((468, 2), [x, y], np.float32),
+        score=1.0,
+        visible=1.0,
+    )
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_crops_and_affines_lie_in_the_slot_in_order(rotation: int) -> None:
+    frame = frame_of(3)
+    frame.picture.planes[0][20, 30] = 255
+    frame.picture.planes[0][50, 90] = 255
+    display = display_affine(120, 80, 1.0, rotation)
+    swapper = Swapper(Reddener(), CpuKernels(), display)
+    swapper.swap(frame, [face_at(30, 20), face_at(90, 50)])
+    assert frame.faces == 2
+    for i, place in enumerate(([30, 20], [90, 50])):
+        # Frame -> crop puts the landmark in the middle, whichever way the film is turned.
+        x, y = apply(frame.affines[i], place)
+        assert (x, y) == pytest.approx((SIZE / 2, SIZE / 2))
+        np.testing.assert_array_equal(frame.crops[i, SIZE // 2, SIZE // 2], [1, 0, 0, 1])
+        assert frame.crops[i, ..., 3].sum() == 1
+        assert frame.crops[i, 5, 5, 0] == pytest.approx(40 / 255, abs=0.01)
+    _, crop, landmarks = swapper.prepare(frame, face_at(30, 20))
+    assert crop[SIZE // 2, SIZE // 2, 0] > 0.9
+    np.testing.assert_allclose(landmarks, SIZE / 2, atol=1e-6)
+
+
+def test_a_frame_without_faces_has_none() -> None:
+    frame = frame_of(1)
+    frame.faces = 1
+    Swapper(Reddener(), CpuKernels(), np.eye(2, 3)).swap(frame, [])
+    assert frame.faces == 0
+
+
+def test_more_faces_than_the_slot_holds_is_an_error() -> None:
+    swapper = Swapper(Reddener(), CpuKernels(), np.eye(2, 3))
+    with pytest.raises(ValueError, match="2 faces for a slot with room for 1"):
+        swapper.swap(frame_of(1), [face_at(10, 10), face_at(50, 50)])
