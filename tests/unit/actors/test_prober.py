@@ -14,6 +14,7 @@ from av.container import OutputContainer
 from actors.prober import probe
 from scheduler.errors import (
     MediaMissing,
+    MediaTruncated,
     MediaUnreadable,
     MediaWithoutFrames,
     MediaWithoutVideo,
@@ -243,12 +244,7 @@ def test_what_is_no_film_is_one_clear_error(
     assert str(path) in caught.value.found
 
 
-@pytest.mark.parametrize(
-    ("name", "container"), [("f.mp4", {"movflags": "faststart"}), ("f.mkv", {}), ("f.ts", {})]
-)
-def test_a_cut_off_film_has_the_frames_that_exist(
-    name: str, container: dict[str, str], tmp_path: Path
-) -> None:
+def cut_off(tmp_path: Path, name: str, container: dict[str, str]) -> Path:
     whole = make_film(
         tmp_path / name,
         frames=120,
@@ -258,6 +254,17 @@ def test_a_cut_off_film_has_the_frames_that_exist(
     )
     path = tmp_path / f"cut-{name}"
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
+    return path
+
+
+def test_a_film_that_knows_that_it_is_cut_off_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MediaTruncated, match="of 120 frames are there"):
+        probe(cut_off(tmp_path, "f.mp4", {"movflags": "faststart"}))
+
+
+@pytest.mark.parametrize("name", ["f.mkv", "f.ts"])
+def test_a_cut_off_recording_has_the_frames_that_exist(name: str, tmp_path: Path) -> None:
+    path = cut_off(tmp_path, name, {})
     index = probe(path)
     assert 30 < index.frames < 100
     assert list(index.pts) == [p for p, _ in shown(path, index)]
