@@ -47,12 +47,14 @@ class Farm:
 
     def _read_events(self) -> None:
         assert self.process.stdout
-        for line in self.process.stdout:
-            self.events.append(json.loads(line))
+        with self.process.stdout as lines:
+            for line in lines:
+                self.events.append(json.loads(line))
 
     def _read_complaints(self) -> None:
         assert self.process.stderr
-        self.complaints = self.process.stderr.read()
+        with self.process.stderr as lines:
+            self.complaints = lines.read()
 
     def wait_for(self, phase: str, frames: int, seconds: float = 120) -> None:
         """Until so many frames of a phase are done."""
