@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kernels.mesh.canonical import OVAL, canonical_face
 from kernels.mesh.masks import face_masks
-from kernels.mesh.pose import FACE, Camera, crop_affine, shut, turn
+from kernels.mesh.pose import FACE, Camera, crop_affine, turn
 from kernels.mesh.texture import FaceTexture, face_texture, merge
 from kernels.mesh.thinplate import thin_plate_operator
 from kernels.mesh.warp import grid_nodes, invert, jacobian, resample, spread, texel_nodes
@@ -137,7 +137,6 @@ class MeshSwapper:
             _look_up(self._costume.regions, u, v),
             _look_up(self._costume.more, u, v),
             seen[part],
-            shut(points),
             size,
         )
         mask = mask[part] * (_ramp(x, size) * _ramp(y, size) * self._trust(points))

@@ -51,6 +51,8 @@ class FaceMasks:
     """As far as any brow may reach."""
     eyes: Floats
     """Between the lids."""
+    gaze: Floats
+    """Where an open eye shows iris or white and a shut one its upper lid."""
     lids: Floats
     """The lids beyond their creases, with what is between them."""
     nose: Floats
@@ -93,6 +95,7 @@ def face_masks(face: CanonicalFace, size: int) -> FaceMasks:
         brow_hair=_soft(wide, 0.008),
         brow_zone=_soft(_grow(wide, 0.025), 0.012),
         eyes=_soft(_grow(eyes, -0.004), 0.005),
+        gaze=np.minimum(_grow(eyes, -0.01), _shifted(eyes, 0, -0.012)),
         lids=_soft(_grow(lids, 0.01), 0.016),
         nose=_soft(np.clip(_grow(nose, 0.01) - _grow(nostrils, 0.01), 0, 1), 0.012),
         nostrils=_soft(_grow(nostrils, 0.004), 0.006),

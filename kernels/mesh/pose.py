@@ -16,8 +16,6 @@ CENTRE: Final = (0.0, 0.16, 0.05)
 FACE: Final = 0.62
 """Height of the face from hairline to chin, as a share of the crop: an open mouth still fits."""
 
-_EYES: Final = (((160, 144), (158, 153), (33, 133)), ((385, 380), (387, 373), (362, 263)))
-
 
 class Camera:
     """Fits the canonical mesh to landmarks by least squares over vertices that sit on bone."""
@@ -63,17 +61,3 @@ def turn(camera: Array) -> float:
     """Sine of the angle between the face's forward direction and the line of sight, 0..1."""
     scale = float(np.linalg.svd(camera[:, :3], compute_uv=False).mean())
     return min(float(np.hypot(camera[0, 2], camera[1, 2])) / scale, 1.0)
-
-
-def shut(landmarks: Array) -> tuple[float, float]:
-    """How far the eyes on the picture's left and right are closed: 0 open, 1 closed."""
-
-    def eye(upper: tuple[int, int], lower: tuple[int, int], ends: tuple[int, int]) -> float:
-        def length(pair: tuple[int, int]) -> float:
-            return float(np.hypot(*(landmarks[pair[0]] - landmarks[pair[1]])))
-
-        opening = (length(upper) + length(lower)) / 2 / max(length(ends), 1e-6)
-        return min(max((0.27 - opening) / 0.12, 0.0), 1.0)
-
-    left, right = (eye(*pairs) for pairs in _EYES)
-    return left, right

@@ -34,7 +34,7 @@ class Costume:
     regions: Bytes
     """[n, n, 4] skin, hollows (eyes and mouth), lips, nostrils; 255 is 1."""
     more: Bytes
-    """[n, n, 3] lids, brow zone, left side."""
+    """[n, n, 4] lids, brow zone, gaze of the left eye, gaze of the right eye."""
 
 
 def costume(texture: FaceTexture, masks: FaceMasks) -> Costume:
@@ -52,7 +52,7 @@ def costume(texture: FaceTexture, masks: FaceMasks) -> Costume:
             np.float32
         ),
         regions=packed(masks.skin, np.maximum(masks.eyes, masks.mouth), masks.lips, masks.nostrils),
-        more=packed(lids, masks.brow_zone, left),
+        more=packed(lids, masks.brow_zone, masks.gaze * left, masks.gaze * (1 - left)),
     )
 
 
@@ -62,7 +62,6 @@ def wear(
     regions: Bytes,
     more: Bytes,
     seen: Floats,
-    shut: tuple[float, float],
     size: int,
 ) -> Floats:
     """Dress a target in a costume that already lies on it.
@@ -76,7 +75,6 @@ def wear(
         target: [h, w, 3] R'G'B' 0..1, moved into the new shape.
         paint, regions, more: the costume's arrays, looked up at [h, w].
         seen: [h, w] 0..1, how squarely the face is seen.
-        shut: how far the left and right eye are closed.
         size: side of the whole crop; sets all lengths.
 
     Returns:
@@ -84,7 +82,7 @@ def wear(
     """
     scale = np.float32(1 / 255)
     skin, hollows, lips, nostrils = _planes(regions) * scale
-    lids, zone, left = _planes(more) * scale
+    lids, zone, *gazes = _planes(more) * scale
     skin *= seen
     light = log_light(target)
     low = smooth_skin(light, skin, 0.62 * LOW * size, 0.5)
@@ -105,8 +103,14 @@ def wear(
     result += nostrils * np.minimum(np.float32(0.1) * own - result, 0)
     result += _grain(light, share, zone, lips, size)
 
-    closed = np.float32(shut[1]) + np.float32(shut[0] - shut[1]) * left
-    kept = np.maximum.reduce([hollows, lids * closed, _covered(own_luma, skin, size), 1 - seen])
+    kept = np.maximum.reduce(
+        [
+            hollows,
+            lids * _closed(own_luma, gazes[0], gazes[1]),
+            _covered(own_luma, skin, size),
+            1 - seen,
+        ]
+    )
     result += kept * (own - result)
     result += _planes(low)
     return cast(Floats, cv2.merge(list(rgb_of(result))))
@@ -115,6 +119,26 @@ def wear(
 def _planes(picture: NDArray[Sample]) -> NDArray[Sample]:
     """[h, w, c] as [c, h, w], where a plane can be spread over the channels."""
     return cast(NDArray[Sample], np.stack(cv2.split(picture)))
+
+
+def _closed(own_luma: Floats, left: Floats, right: Floats) -> Floats:
+    """[w] how far the eye on each column's side of the nose is shut, 0..1.
+
+    The mesh hardly follows lids, so the picture is asked: an open eye has an iris, which is much
+    darker than skin, and a shut one shows its lid there.
+    """
+    totals = [float(gaze.sum()) for gaze in (left, right)]
+    columns = np.arange(own_luma.shape[1], dtype=np.float32)
+    if min(totals) < 4:
+        # One eye is turned away; whether the other is shut is not worth a guess.
+        return np.zeros_like(columns)
+    dark = np.clip((np.float32(-0.45) - own_luma) / np.float32(0.3), 0, 1)
+    middles, shut = [], []
+    for gaze, total in zip((left, right), totals, strict=True):
+        middles.append(float((gaze.sum(axis=0) * columns).sum()) / total)
+        shut.append(min(max((0.26 - float((dark * gaze).sum()) / total) / 0.12, 0.0), 1.0))
+    across = np.clip(5 * (columns - middles[0]) / max(middles[1] - middles[0], 1) - 2, 0, 1)
+    return cast(Floats, (shut[0] + (shut[1] - shut[0]) * across).astype(np.float32))
 
 
 def _grain(light: Floats, share: Floats, zone: Floats, lips: Floats, size: int) -> Floats:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kernels.geometry import apply
 from kernels.mesh.canonical import canonical_face
-from kernels.mesh.pose import FACE, Camera, crop_affine, shut, turn
+from kernels.mesh.pose import FACE, Camera, crop_affine, turn
 
 FACE_MESH = canonical_face()
 CAMERA = Camera(FACE_MESH)
@@ -57,17 +57,6 @@ def test_turn_is_the_sine_of_the_angle(degrees: float) -> None:
     assert turn(CAMERA.fit(seen(degrees, 25, 300, (0, 0)))) == pytest.approx(
         np.sin(np.radians(degrees)), abs=1e-6
     )
-
-
-def test_eyes_close() -> None:
-    points = seen(0, 0, 200, (0, 0))
-    assert max(shut(points)) < 0.4
-    closed = points.copy()
-    for upper, lower in ((160, 144), (158, 153)):
-        closed[upper] = closed[lower]
-    left, right = shut(closed)
-    assert left == 1
-    assert right == shut(points)[1]
 
 
 def test_no_face_is_a_clear_error() -> None:
