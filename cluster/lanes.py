@@ -81,6 +81,12 @@ class Lane:
         """The calls in flight."""
         return list(self._calls)
 
+    @property
+    def idle(self) -> bool:
+        """Up, and without a task."""
+        up = self.lost is None and len(self.places) == len(self._shells)
+        return up and self._task is None
+
     def start(self, task: LaneTask, now: float) -> None:
         """Sets all processes that the task needs to work. The lane must be ready and idle."""
         self._task, self._reports = task, {}

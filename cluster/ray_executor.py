@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Final
+from typing import Any, Final
 
 import ray
 
@@ -12,8 +12,8 @@ from actors.pipeline import STAGES, Processes
 from actors.toolbox import LaneKit
 from cluster.lanes import Lane
 from cluster.session import Session
-from scheduler.errors import ClusterUnreachable
-from scheduler.events import ExecutorEvent, LaneReady
+from scheduler.errors import ClusterUnreachable, LaneDied
+from scheduler.events import ExecutorEvent, LaneLost, LaneReady, TaskFailed
 from scheduler.jobs import LaneTask
 
 _FIRST_LANE: Final = 180.0
@@ -40,8 +40,9 @@ class RayExecutor:
         self._cpus = min(1.0, math.floor(session.cpus / lanes * 10_000) / 10_000)
         self._lanes = [self._build(number) for number in range(lanes)]
         self._builds = [1] * lanes
-        """Attempts in a row to build each lane since it was last up."""
+        """How often in a row each lane was built without coming up."""
         self._build_at = [math.inf] * lanes
+        self._refused: list[ExecutorEvent] = []
         self._first_by = time.monotonic() + _FIRST_LANE
 
     @property
@@ -49,7 +50,15 @@ class RayExecutor:
         return len(self._lanes)
 
     def start(self, task: LaneTask, lane: int) -> None:
-        self._lanes[lane].start(task, time.monotonic())
+        if self._lanes[lane].idle:
+            self._lanes[lane].start(task, time.monotonic())
+        else:  # it died while the caller still took it for idle
+            error = LaneDied(
+                f"lane {lane} is gone", "a lane that is up", "nothing: the chunk is tried again"
+            )
+            self._refused.append(
+                TaskFailed(key=task.key, attempt=task.attempt, lane=lane, error=error)
+            )
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         """See `Executor`.
@@ -58,24 +67,22 @@ class RayExecutor:
             ClusterUnreachable: the cluster has had no place for any lane for minutes.
         """
         now = time.monotonic()
-        events: list[ExecutorEvent] = []
-        for number, lane in enumerate(self._lanes):
-            if now >= self._build_at[number]:
-                self._lanes[number] = self._build(number)
+        for number, due in enumerate(self._build_at):
+            if now >= due:
                 self._build_at[number] = math.inf
                 self._builds[number] += 1
-            events += self._noted(lane, lane.tick(now))
-        owner = {ref: lane for lane in self._lanes for ref in lane.refs}
-        if not owner:
-            time.sleep(timeout)  # every lane waits to be built anew
-            return events
-        done, waiting = ray.wait(list(owner), num_returns=1, timeout=0 if events else timeout)
-        if done and waiting:
-            done += ray.wait(waiting, num_returns=len(waiting), timeout=0)[0]
-        for ref in done:
-            lane = owner[ref]
-            if lane.lost is None:
-                events += self._noted(lane, lane.settle(ref, time.monotonic()))
+                self._lanes[number] = self._build(number)
+        alive = [lane for lane in self._lanes if lane.lost is None]
+        events, self._refused = self._refused, []
+        events += [event for lane in alive for event in lane.tick(now)]
+        events += self._settle({ref: lane for lane in alive for ref in lane.refs}, timeout, events)
+        for event in events:
+            if isinstance(event, LaneReady):
+                self._builds[event.lane] = 0
+                self._first_by = math.inf
+            elif isinstance(event, LaneLost):
+                failures = self._builds[event.lane]
+                self._build_at[event.lane] = now + (_BACK_OFF * 2**failures if failures else 0.0)
         if time.monotonic() > self._first_by:
             raise ClusterUnreachable(
                 f"no lane came up within {_FIRST_LANE:.0f} s",
@@ -104,13 +111,19 @@ class RayExecutor:
     def _build(self, number: int) -> Lane:
         return Lane(number, self._kit, self._processes, self._cpus)
 
-    def _noted(self, lane: Lane, events: list[ExecutorEvent]) -> list[ExecutorEvent]:
-        if any(isinstance(event, LaneReady) for event in events):
-            self._builds[lane.number] = 0
-            self._first_by = math.inf
-        if lane.lost is not None:
-            delay = _BACK_OFF * 2 ** (self._builds[lane.number] - 1)
-            self._build_at[lane.number] = time.monotonic() + (
-                delay if self._builds[lane.number] else 0.0
-            )
-        return events
+    def _settle(
+        self, calls: dict[Any, Lane], timeout: float, so_far: list[ExecutorEvent]
+    ) -> list[ExecutorEvent]:
+        """Waits for the first of the calls and hands all that are done to their lanes."""
+        if not calls:
+            time.sleep(timeout)  # every lane is gone and waits to be built anew
+            return []
+        done, waiting = ray.wait(list(calls), num_returns=1, timeout=0 if so_far else timeout)
+        if done and waiting:
+            done += ray.wait(waiting, num_returns=len(waiting), timeout=0)[0]
+        return [
+            event
+            for ref in done
+            if calls[ref].lost is None
+            for event in calls[ref].settle(ref, time.monotonic())
+        ]

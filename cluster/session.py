@@ -24,7 +24,8 @@ from typing import Final, Self
 
 import psutil
 import ray
-import ray._private.ray_constants as ray_constants
+from ray._private import ray_constants
+from ray._private import worker as ray_worker
 
 import cluster
 from scheduler.errors import ClusterUnreachable
@@ -138,6 +139,8 @@ class Session:
 def _ray_starts() -> Iterator[None]:
     """What has to be around ``ray.init``, and to be as before afterwards."""
     logging.getLogger("ray").setLevel(logging.CRITICAL)
+    # Else a thread of Ray's writes on our stdout about each process that dies.
+    ray_worker._worker_logs_enabled = False
     terminate = signal.getsignal(signal.SIGTERM)
     # Workers look for modules in the folder in which Ray was started, first of all: it is the one
     # that holds our packages, not one of the user's that may have a folder of the same name.
