@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -108,8 +109,12 @@ class Session:
                     logging_level=logging.CRITICAL,
                     _temp_dir=str(folder),
                 )
-        except Exception as error:  # Ray raises bare Exceptions of many kinds
+        except BaseException as error:
+            ray.shutdown()
             _remove(folder, lock)
+            if not isinstance(error, Exception):
+                raise  # a signal that waited
+            # Ray raises bare Exceptions of many kinds.
             raise ClusterUnreachable(
                 f"Ray does not start on this machine ({error})",
                 "a local Ray",
@@ -141,14 +146,30 @@ def _ray_starts() -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     # Else a thread of Ray's writes on our stdout about each process that dies.
     ray_worker._worker_logs_enabled = False
-    terminate = signal.getsignal(signal.SIGTERM)
     # Workers look for modules in the folder in which Ray was started, first of all: it is the one
     # that holds our packages, not one of the user's that may have a folder of the same name.
+    with contextlib.chdir(Path(cluster.__file__).parents[1]), _signals_wait():
+        yield
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """SIGINT and SIGTERM come when the block is done: a Ray interrupted while it starts leaves
+    processes behind and crashes at exit. Ray's own handler of SIGTERM is taken away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    both = (signal.SIGINT, signal.SIGTERM)
+    # Ray replaces the handler of SIGTERM, so a signal is noted until then only; it takes a while.
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in both}
     try:
-        with contextlib.chdir(Path(cluster.__file__).parents[1]):
-            yield
+        yield
     finally:
-        signal.signal(signal.SIGTERM, terminate)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 @contextlib.contextmanager
@@ -168,10 +189,16 @@ def _make_folder() -> tuple[Path, int]:
     parent = tempfile.gettempdir()
     if len(parent) + len(_PREFIX) + 9 > _LONGEST:
         parent = "/tmp"
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return folder, lock
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder, lock
+        os.close(lock)  # another session's sweep was here before the lock
 
 
 def _sweep() -> None:
