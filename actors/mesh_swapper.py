@@ -17,7 +17,7 @@ from kernels.mesh.canonical import OVAL, canonical_face
 from kernels.mesh.masks import face_masks
 from kernels.mesh.pose import FACE, Camera, crop_affine, turn
 from kernels.mesh.texture import FaceTexture, face_texture, merge
-from kernels.mesh.thinplate import thin_plate_operator
+from kernels.mesh.thinplate import ThinPlate
 from kernels.mesh.warp import grid_nodes, invert, jacobian, resample, spread, texel_nodes
 from kernels.mesh.wear import costume, wear
 from scheduler.tracks import LANDMARKS
@@ -77,9 +77,7 @@ class MeshSwapper:
         self._texels = 320 if size <= 320 else 448
         face = canonical_face()
         self._camera = Camera(face)
-        self._operator = thin_plate_operator(face.layout, grid_nodes(GRID), SMOOTHING).astype(
-            np.float32
-        )
+        self._sheet = ThinPlate(face.layout, grid_nodes(GRID), SMOOTHING)
         self._handles, self._follow = _handles(face.layout)
         masks = face_masks(face, self._texels)
         unwrapped = [self._unwrap(source) for source in sources]
@@ -172,8 +170,8 @@ class MeshSwapper:
         """For each pixel of the crop: its texel u v and the shift back to the target x y, both in
         [s, s, 4]; how squarely it is seen [s, s]; the blend mask [s, s]."""
         ratio = NODES / self._size
-        field = self._field((moved + 0.5) * ratio - 0.5)
-        back = self._field(points - moved)
+        both = self._field(np.hstack([(moved + 0.5) * ratio - 0.5, points - moved]))
+        field, back = np.ascontiguousarray(both[..., :2]), np.ascontiguousarray(both[..., 2:])
         nodes, miss = invert(field, NODES)
         x, y = np.ascontiguousarray(nodes[..., 0]), np.ascontiguousarray(nodes[..., 1])
         area = spread(resample(jacobian(field), x, y)) / np.float32(self._facing)
@@ -195,8 +193,8 @@ class MeshSwapper:
         return fine, seen, mask
 
     def _field(self, values: Array) -> Floats:
-        """[GRID, GRID, 2] values [468, 2] of the vertices as a smooth sheet over the layout."""
-        return (self._operator @ values.astype(np.float32)).reshape(GRID, GRID, 2)
+        """[GRID, GRID, c] values [468, c] of the vertices as smooth sheets over the layout."""
+        return self._sheet.quick(values).reshape(GRID, GRID, -1)
 
     def _proportions(self, source: SourceFace) -> Array:
         """[468, 2] how the source differs from the canonical face, in canonical units."""
@@ -242,7 +240,9 @@ def _handles(layout: Array) -> tuple[list[int], Array]:
     weights = [weight for weight, group in _HANDLES.items() for _ in group]
     # The outline is held, so that nothing outside the face has to move.
     control = layout[[*vertices, *OVAL]]
-    follow = thin_plate_operator(control, layout, 2e-3)[:, : len(vertices)]
+    held = np.zeros((len(control), len(vertices)))
+    held[: len(vertices)] = np.eye(len(vertices))
+    follow = ThinPlate(control, layout, 2e-3).at(held)
     return vertices, follow * (SHAPE * np.array(weights))
 
 

@@ -73,4 +73,4 @@ def _spread(both: Floats, sigma: float) -> Floats:
     total = both.sum(axis=(0, 1))
     near = cast(Floats, cv2.GaussianBlur(both, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
     near += np.float32(1e-3) * total / np.maximum(total[3], np.float32(1e-6))
-    return near[..., :3] / np.maximum(near[..., 3:], np.float32(1e-9))
+    return cast(Floats, near[..., :3] / np.maximum(near[..., 3:], np.float32(1e-9)))

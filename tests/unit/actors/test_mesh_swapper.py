@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -171,6 +172,7 @@ def test_every_process_gives_the_same_bytes_whatever_its_threads() -> None:
             check=True,
             capture_output=True,
             text=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
         ).stdout
         for threads in ("1", "2")
     }

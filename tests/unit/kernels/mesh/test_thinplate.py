@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.mesh.canonical import canonical_face
-from kernels.mesh.thinplate import thin_plate_operator
+from kernels.mesh.thinplate import ThinPlate
 
 number = st.floats(-100, 100, allow_nan=False)
 
@@ -16,17 +17,17 @@ number = st.floats(-100, 100, allow_nan=False)
 def test_planes_pass_unbent(a: float, b: float, c: float, smoothing: float) -> None:
     rng = np.random.default_rng(1)
     control, queries = rng.random((40, 2)), rng.random((30, 2)) * 2 - 0.5
-    operator = thin_plate_operator(control, queries, smoothing)
+    sheet = ThinPlate(control, queries, smoothing)
     np.testing.assert_allclose(
-        operator @ (control @ [a, b] + c), queries @ [a, b] + c, atol=1e-6, rtol=1e-6
+        sheet.at((control @ [a, b] + c)[:, None])[:, 0], queries @ [a, b] + c, atol=1e-6, rtol=1e-6
     )
 
 
 def test_without_smoothing_control_values_are_met() -> None:
     rng = np.random.default_rng(2)
     control, values = rng.random((60, 2)), rng.random((60, 3))
-    operator = thin_plate_operator(control, control, 0.0)
-    np.testing.assert_allclose(operator @ values, values, atol=1e-8)
+    sheet = ThinPlate(control, control, 0.0)
+    np.testing.assert_allclose(sheet.at(values), values, atol=1e-8)
 
 
 def test_it_is_the_surface_of_least_bending() -> None:
@@ -45,13 +46,26 @@ def test_it_is_the_surface_of_least_bending() -> None:
     weights = np.linalg.solve(full, np.concatenate([values, np.zeros(3)]))
     wanted = kernel(query, control) @ weights[:25] + weights[25] + query @ weights[26:]
     np.testing.assert_allclose(
-        thin_plate_operator(control, query, 0.01) @ values, wanted, atol=1e-9
+        ThinPlate(control, query, 0.01).at(values[:, None])[:, 0], wanted, atol=1e-9
     )
 
 
 def test_the_sheet_through_a_face_stays_near_its_vertices() -> None:
     face = canonical_face()
-    operator = thin_plate_operator(face.layout, face.layout, 1e-4)
+    sheet = ThinPlate(face.layout, face.layout, 1e-4)
     # A 256-px crop shows the face about 160 pixels high.
-    miss = np.linalg.norm(operator @ face.vertices[:, :2] - face.vertices[:, :2], axis=1) * 160
+    miss = np.linalg.norm(sheet.at(face.vertices[:, :2]) - face.vertices[:, :2], axis=1) * 160
     assert miss.mean() < 0.8
+
+
+def test_the_quick_way_agrees() -> None:
+    face = canonical_face()
+    sheet = ThinPlate(face.layout, np.random.default_rng(4).random((500, 2)), 1e-4)
+    values = face.vertices[:, :2] * 160 + 128
+    np.testing.assert_allclose(sheet.quick(values), sheet.at(values), atol=0.02)
+
+
+def test_points_on_a_line_determine_no_surface() -> None:
+    line = np.column_stack([np.linspace(0, 1, 9), np.linspace(0, 1, 9)])
+    with pytest.raises(ValueError, match="no surface"):
+        ThinPlate(line, line, 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kernels.mesh.canonical import canonical_face
-from kernels.mesh.thinplate import thin_plate_operator
+from kernels.mesh.thinplate import ThinPlate
 from kernels.mesh.warp import grid_nodes, invert, jacobian, resample, spread, texel_nodes
 
 GRID, SIZE = 64, 96
@@ -18,8 +18,7 @@ def turned_face(degrees: float) -> np.ndarray:
     angle = np.radians(degrees)
     x = face.vertices[:, 0] * np.cos(angle) + face.vertices[:, 2] * np.sin(angle)
     seen = np.column_stack([x, face.vertices[:, 1]]) * 60 + [48, 40]
-    operator = thin_plate_operator(face.layout, grid_nodes(GRID), 1e-4)
-    return (operator @ seen).astype(np.float32).reshape(GRID, GRID, 2)
+    return ThinPlate(face.layout, grid_nodes(GRID), 1e-4).quick(seen).reshape(GRID, GRID, 2)
 
 
 def test_the_inverse_of_a_smooth_map_leads_back() -> None:
