@@ -51,10 +51,14 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise _unreadable(path, os.strerror(error.errno or 0)) from error
     if not data.size:
         raise _unreadable(path, "the file is empty")
+    log = cv2.utils.logging
+    level = log.setLogLevel(log.LOG_LEVEL_SILENT)  # the error below says it all
     try:
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise _unreadable(path, error.err) from error
+    finally:
+        log.setLogLevel(level)
     if bgr is None:
         raise _unreadable(path, "it is no picture, or a damaged one")
     return np.ascontiguousarray(bgr[..., ::-1])

@@ -2,8 +2,9 @@
 
 A Ray of our own listens on the loopback interface only, asks every caller for a token that lives
 in this process and its children alone (no file in the user's home), and keeps its logs and sockets
-in a private folder that goes with it. After SIGKILL of this process its lanes and servers die at
-once. Ray's two agents stay for a minute; they and the folder go when the next session starts.
+in a private folder that goes with it. After SIGKILL of this process its servers die at once
+and its lanes within two seconds. Ray's two agents stay for a minute, at most until the next session
+starts, which also removes the folder.
 """
 
 from __future__ import annotations
