@@ -84,7 +84,7 @@ def face_masks(face: CanonicalFace, size: int) -> FaceMasks:
     )
     rows = (np.arange(size, dtype=np.float32)[:, None] + 0.5) / size
     top = np.float32(face.layout[[*LEFT_BROW, *RIGHT_BROW], 1].min())
-    cheeks = 0.7 * np.clip((rows - top) / 0.08, 0, 1)
+    cheeks = 0.6 * np.clip((rows - top) / 0.08, 0, 1)
     rim = 0.4 + 0.6 * _soft(_grow(oval, -0.13), 0.035)
     features = (cheeks + (1 - cheeks) * _soft(core, 0.02)) * rim * (1 - 0.9 * corners)
     return FaceMasks(

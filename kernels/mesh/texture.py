@@ -17,6 +17,8 @@ Floats = NDArray[np.float32]
 
 LOW: Final = 0.10
 """Sigma of the low-frequency skin, as a share of the layout's side."""
+SHADE: Final = np.array([0.89, 1.02, 1.09], np.float32)
+"""How much R', G' and B' of skin fall where its light falls by 1."""
 DEEPEST: Final = np.float32(0.9)
 """Where the darkening of a feature levels off: of skin at 0.6 it leaves 0.22."""
 
@@ -69,9 +71,9 @@ def face_texture(rgb: Floats, seen: Floats, masks: FaceMasks) -> FaceTexture:
     # A lit forehead between a brow and a fringe is no part of the brow, nor wet gloss of the lips.
     lit = np.maximum(0.4 * masks.brow_hair, 0.6 * masks.lips)[..., None]
     detail -= lit * np.maximum(detail, 0)
-    # Half of a contrast in colour is the lamp's and the camera's.
+    # Most of a contrast in colour is the lamp's and the camera's; skin that darkens gets warmer.
     luma = detail.mean(axis=2, keepdims=True)
-    detail = luma + 0.6 * (detail - luma)
+    detail = luma * SHADE + 0.4 * (detail - luma)
     # Thin brows are lost on a small picture; those of a hard print would look painted.
     depth = -float(np.percentile(detail.mean(axis=2)[masks.brows > 0.5], 5))
     detail *= 1 + np.float32(np.clip(0.8 - depth, 0, 0.5)) * masks.brow_hair[..., None]

@@ -85,7 +85,7 @@ def wear(
     lids, zone, *gazes = _planes(more) * scale
     skin *= seen
     light = log_light(target)
-    low = smooth_skin(light, skin, 0.62 * LOW * size, 0.5)
+    low = smooth_skin(light, skin, 0.62 * LOW * size, 0.35)
     own = _planes(light - low)
     packed = _planes(paint)
     result, share = packed[:3], packed[3]
@@ -165,5 +165,5 @@ def _covered(own_luma: Floats, weight: Floats, size: int) -> Floats:
     dark = np.clip((np.float32(-0.45) - own_luma) / np.float32(0.3), 0, 1) * weight
     both = shrink(np.dstack([dark, weight]), factor)
     both = cast(Floats, cv2.GaussianBlur(both, (0, 0), 0.02 * size / factor))
-    covered = np.clip((both[..., 0] / (both[..., 1] + 0.02) - 0.15) * 1.6, 0, 1)
+    covered = np.clip((both[..., 0] / (both[..., 1] + 0.02) - 0.12) * 2.5, 0, 1)
     return cast(Floats, cv2.resize(covered, (w, h), interpolation=cv2.INTER_LINEAR))
