@@ -94,7 +94,7 @@ class Session:
 
     @classmethod
     def _start(cls, cpus: int) -> Self:
-        _sweep()
+        sweep_sessions()
         folder, lock = _make_folder()
         # Ray turns its token check on by itself; with a token at hand it writes none to ~/.ray.
         # It reads the token once in a process, so a later session of this one must have the same.
@@ -202,7 +202,7 @@ def _make_folder() -> tuple[Path, int]:
         os.close(lock)  # another session's sweep was here before the lock
 
 
-def _sweep() -> None:
+def sweep_sessions() -> None:
     """Removes what sessions left whose process was killed: folders, and agents that linger."""
     for parent in {tempfile.gettempdir(), "/tmp"}:
         for folder in Path(parent).glob(f"{_PREFIX}*"):
