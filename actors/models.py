@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import errno
 import fcntl
 import hashlib
 import os
@@ -16,11 +15,10 @@ from typing import Final, Self
 
 from actors.fetcher import Fetcher, Report
 from scheduler.errors import (
-    DiskFull,
     ModelCorrupt,
     ModelUnknown,
     SettingInvalid,
-    StorageUnwritable,
+    storage_error,
 )
 
 ALWAYS_HASHED: Final = 64 << 20
@@ -228,14 +226,7 @@ def _keeping(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        found = f"the model cache {folder} cannot be written ({error.strerror or error})"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(
-                found, "room on that disk", "free some space, or set another cache folder"
-            ) from error
-        raise StorageUnwritable(
-            found, "a folder that this user may write", "check its rights, or set another"
-        ) from error
+        raise storage_error(error, str(folder)) from error
 
 
 def _sha256(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -10,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 
-from scheduler.errors import DiskFull, EncoderFailed, SegmentMismatch, StorageUnwritable
+from scheduler.errors import STORAGE_ERRNOS, EncoderFailed, SegmentMismatch, storage_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +72,13 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, OSError) as error:
-        reason = f"{path} could not be written ({error.strerror or error})"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(
-                reason, "room on that disk", "free some space, then run again"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR):
-            raise StorageUnwritable(
-                reason, "a folder that this user may write", "check the folder and its rights"
-            ) from error
+        if error.errno in STORAGE_ERRNOS:
+            # PyAV's errors have errno and strerror, too, though not all of them are OSErrors.
+            raise storage_error(cast(OSError, error), str(path)) from error
         raise EncoderFailed(
-            reason, "an encoder and a container that agree", "choose another encoder"
+            f"{path} could not be written ({error.strerror or error})",
+            "an encoder and a container that agree",
+            "choose another encoder",
         ) from error
 
 

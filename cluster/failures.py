@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
-from pathlib import Path
-from typing import Final
 
-from cluster.folders import storage_error
-from scheduler.errors import Cancelled, LaneError, LinkClosed, SwapfarmError
-
-_STORAGE: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOENT}
+from scheduler.errors import (
+    STORAGE_ERRNOS,
+    Cancelled,
+    LaneError,
+    LinkClosed,
+    SwapfarmError,
+    storage_error,
 )
 
 
@@ -19,8 +18,8 @@ def as_error(error: Exception) -> SwapfarmError:
     """The error itself if it is one of the tree; the disk's; or one that says where it arose."""
     if isinstance(error, SwapfarmError):
         return error
-    if isinstance(error, OSError) and error.errno in _STORAGE and error.filename:
-        return storage_error(error, Path(error.filename))
+    if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS and error.filename:
+        return storage_error(error, str(error.filename))
     if isinstance(error, MemoryError):
         return LaneError(
             f"out of memory ({error})",

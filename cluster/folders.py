@@ -11,7 +11,7 @@ from typing import Final
 
 import psutil
 
-from scheduler.errors import DiskFull, StorageUnwritable
+from scheduler.errors import storage_error
 
 OWNER: Final = "owner.json"
 
@@ -52,7 +52,7 @@ def claim(folder: Path, partial: Path) -> None:
         temporary.write_text(json.dumps(owner))
         temporary.rename(folder / OWNER)
     except OSError as error:
-        raise storage_error(error, folder) from error
+        raise storage_error(error, str(folder)) from error
 
 
 def release(folder: Path, partial: Path, *, keep: bool = False) -> None:
@@ -76,18 +76,3 @@ def sweep(root: Path) -> tuple[str, ...]:
             release(note.parent, Path(owner.partial))
             swept.append(note.parent.name)
     return tuple(swept)
-
-
-def storage_error(error: OSError, path: Path) -> DiskFull | StorageUnwritable:
-    """The error of the tree that an operating-system error on ``path`` stands for."""
-    if error.errno in (28, 122):  # ENOSPC, EDQUOT
-        return DiskFull(
-            f"no room to write {str(path)!r}",
-            "free disk space for the segments and the result",
-            "free some space, or choose another place with -o or --work-dir",
-        )
-    return StorageUnwritable(
-        f"cannot write {str(path)!r}: {os.strerror(error.errno or 0)}",
-        "a folder this user may write to",
-        "choose another place with -o or --work-dir",
-    )

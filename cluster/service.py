@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 from actors.muxer import check_container, join
 from actors.prober import probe
 from cluster.executor import Executor
-from cluster.folders import claim, release, storage_error
+from cluster.folders import claim, release
 from cluster.publish import publish_film, publish_hashes, publish_masks
 from kernels.cuts import find_cuts
 from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
-from scheduler.errors import FramesLost
+from scheduler.errors import FramesLost, storage_error
 from scheduler.events import TaskDone, TaskProgress
 from scheduler.jobs import AnalyseTask, Analysis, JobSpec, JobSummary, RenderTask, Segment
 from scheduler.ledger import (
@@ -126,7 +126,7 @@ class JobService:
             kept = keep
             return self._summary(job, film, time.monotonic() - began)
         except OSError as error:
-            raise storage_error(error, Path(error.filename or folder)) from error
+            raise storage_error(error, str(error.filename or folder)) from error
         finally:
             release(folder, partial, keep=kept)
 
@@ -280,8 +280,6 @@ class JobService:
             retries=self._ledger.retries,
             crop_size=film.crop_size,
             seconds=seconds,
-            phase_seconds={
-                name: after - at for (name, at), (_, after) in pairwise(times)
-            },
+            phase_seconds={name: after - at for (name, at), (_, after) in pairwise(times)},
             cpu_ms_per_frame={stage: ms / film.index.frames for stage, ms in cpu.items()},
         )

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from actors.film import frames_of, open_film, picture_stream
 from actors.formats import picture_format
 from actors.prober import probe
-from cluster.folders import storage_error
-from scheduler.errors import FramesLost, SettingInvalid
+from scheduler.errors import FramesLost, SettingInvalid, storage_error
 from scheduler.media import VideoIndex
 
 Image = NDArray[np.uint8]
@@ -147,7 +146,7 @@ def write_png(image: Image, path: Path) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise storage_error(error, path) from error
+        raise storage_error(error, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -6,7 +6,8 @@ lane in another process raises exactly what the user reads.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
 
 
 class SwapfarmError(Exception):
@@ -120,6 +121,30 @@ class DiskFull(StorageError):
 
 class StorageUnwritable(StorageError):
     code = "storage.unwritable"
+
+
+STORAGE_ERRNOS: Final = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM),
+        *(errno.EROFS, errno.EIO, errno.ENOENT, errno.ENOTDIR),
+    }
+)
+"""What the operating system says of a place that cannot be written to."""
+
+
+def storage_error(error: OSError, path: str) -> StorageError:
+    """The error of the tree that an operating-system error on ``path`` stands for."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(
+            f"no room to write {path!r}",
+            "room on that disk",
+            "free some space, or choose another place (-o, --work-dir, cache_dir)",
+        )
+    return StorageUnwritable(
+        f"cannot write {path!r}: {error.strerror or error}",
+        "a folder this user may write to",
+        "check the folder and its rights, or choose another (-o, --work-dir, cache_dir)",
+    )
 
 
 class RenderError(SwapfarmError):

@@ -61,7 +61,7 @@ def test_a_broken_off_render_leaves_no_file(tmp_path):
 
 def test_a_missing_folder_is_one_clear_error(tmp_path):
     with (
-        pytest.raises(StorageUnwritable, match="could not be written"),
+        pytest.raises(StorageUnwritable, match="cannot write"),
         MaskWriter(tmp_path / "gone" / "m.parquet"),
     ):
         raise AssertionError("not reached")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.folders import claim, release, storage_error, sweep
-from scheduler.errors import DiskFull, StorageUnwritable
+from cluster.folders import claim, release, sweep
+from scheduler.errors import DiskFull, StorageUnwritable, storage_error
 
 CLAIM = """
 import sys, pathlib
@@ -44,4 +44,4 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(StorageUnwritable, match="cannot write"):
         claim(tmp_path / "file" / "job", tmp_path / "p")
-    assert isinstance(storage_error(OSError(errno.ENOSPC, "full"), tmp_path), DiskFull)
+    assert isinstance(storage_error(OSError(errno.ENOSPC, "full"), str(tmp_path)), DiskFull)
