@@ -155,6 +155,8 @@ class Lane:
         if len(self._reports) < len(row):
             return []
         self._task, self._ask_at, self._kill_at = None, math.inf, math.inf
+        # An answer still to come would be taken for the next task's.
+        self._calls = {ref: call for ref, call in self._calls.items() if call[0] != "frames"}
         answers = [self._reports[process] for process in row]
         errors = [answer for answer in answers if isinstance(answer, SwapfarmError)]
         if errors:
