@@ -111,6 +111,8 @@ class Lane:
 
     def settle(self, ref: Any, now: float) -> list[ExecutorEvent]:
         """Takes the answer of a call that is done."""
+        if ref not in self._calls:
+            return []  # what was done at the same time has made it void
         kind, process = self._calls.pop(ref)
         try:
             answer = ray.get(ref)
