@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, cos, pi, radians, sin
 from pathlib import Path
@@ -23,7 +23,6 @@ IOD: Final = 96.0
 YAW: Final = radians(20)
 MOUTH: Final = 0.16
 FPS: Final = 25
-REHEARSAL: Final = 100
 LATER: Final = 1000
 """Frames from a film to its rehearsal: the same scene at another time."""
 
@@ -59,13 +58,15 @@ class Film:
 
     name: str
     group: str
-    """rigid, mouth, fast or people: which gates it counts for."""
-    frames: int
+    """rigid, turn, mouth, fast, people or hard: which gates it counts for; hard: none."""
     scene: Scene
+    frames: int = 100
     cuts: tuple[int, ...] = ()
     noise: float = 2.0
     """Standard deviation in codes of 255."""
     crf: int = 18
+    rehearsal: int = 200
+    """Frames of the rehearsal."""
     shutter: float = 0.25
     """Part of the time between frames in which the shutter is open."""
 
@@ -87,7 +88,7 @@ def write_film(film: Film, path: Path, *, rehearsal: bool = False) -> None:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
         stream.options = {"crf": str(film.crf), "preset": "veryfast"}
-        for at in range(REHEARSAL if rehearsal else film.frames):
+        for at in range(film.rehearsal if rehearsal else film.frames):
             t = at + LATER * rehearsal
             steps = max(1, ceil(film.shutter * film.speed(t) / 2))
             total = np.zeros((SIZE[1], SIZE[0], 3), np.float32)
@@ -109,29 +110,32 @@ def films(models: ModelStore, *, quick: bool) -> list[Film]:
 
     astronaut = still(read_picture(models.path("astronaut")))
     man = still(_frame(models.path("single_face"), 10))
-    length = 50 if quick else 100
-    made = [
-        Film(name="sway", group="rigid", frames=length, scene=_sway(man)),
-        Film(name="talk", group="mouth", frames=length, scene=_talk(man)),
-        Film(name="fast", group="fast", frames=length, scene=_sway(man, speed=3.0)),
-        Film(name="cross", group="people", frames=64, scene=_cross(astronaut, man, 40.0)),
-    ]
     if quick:
-        return made
+        brief = [
+            Film(name="sway", group="rigid", frames=50, scene=_sway(man)),
+            Film(name="talk", group="mouth", frames=50, scene=_talk(man)),
+            Film(name="fast", group="fast", frames=50, scene=_sway(man, speed=3.0)),
+            Film(name="cross", group="people", frames=64, scene=_cross(astronaut, man, 40.0)),
+        ]
+        return [replace(film, rehearsal=100) for film in brief]
     woman = still(_frame(models.path("wolfgang_langer"), 300))
     other = still(_frame(models.path("face_noface"), 10))
     group = still(read_picture(models.path("multi_face")))
     return [
-        *made,
-        Film(name="portrait", group="rigid", frames=length, scene=_sway(astronaut)),
-        Film(name="slow", group="rigid", frames=length, scene=_sway(woman, speed=0.4)),
-        Film(name="turn", group="rigid", frames=length, scene=_turn(astronaut)),
-        Film(name="look", group="rigid", frames=length, scene=_turn(man)),
-        Film(name="group", group="small", frames=length, scene=_pan(group)),
-        Film(name="grain", group="small", frames=length, scene=_sway(man), noise=5.0, crf=28),
-        Film(name="cuts", group="rigid", frames=length, scene=_cuts(man, other), cuts=(25, 50, 75)),
-        Film(name="speak", group="mouth", frames=length, scene=_talk(other)),
-        Film(name="run", group="fast", frames=length, scene=_sway(other, speed=3.0), shutter=0.5),
+        Film(name="sway", group="rigid", scene=_sway(man)),
+        Film(name="portrait", group="rigid", scene=_sway(astronaut)),
+        Film(name="slow", group="rigid", scene=_sway(other, speed=0.6)),
+        Film(name="group", group="rigid", scene=_pan(group)),
+        Film(name="cuts", group="rigid", scene=_cuts(man, other), cuts=(25, 50, 75)),
+        Film(name="turn", group="turn", scene=_turn(astronaut)),
+        Film(name="look", group="turn", scene=_turn(man)),
+        Film(name="talk", group="mouth", scene=_talk(man)),
+        Film(name="speak", group="mouth", scene=_talk(other)),
+        Film(name="fast", group="fast", scene=_sway(man, speed=3.0)),
+        Film(name="run", group="fast", scene=_sway(other, speed=3.0), shutter=0.5),
+        Film(name="grain", group="hard", scene=_sway(man), noise=5.0, crf=28),
+        Film(name="laugh", group="hard", scene=_sway(woman, speed=0.6)),
+        Film(name="cross", group="people", frames=64, scene=_cross(astronaut, man, 40.0)),
         Film(name="meet", group="people", frames=64, scene=_cross(man, woman, 15.0)),
         Film(name="part", group="people", frames=64, scene=_cross(woman, man, 40.0, back=True)),
     ]
@@ -165,7 +169,7 @@ def _turn(still: Still) -> Scene:
     def scene(t: float) -> tuple[list[Layer], list[Seen]]:
         at = np.array([320 + 20 * sin(0.07 * t), 180 + 8 * sin(0.1 * t)])
         affine = place(centre, at, turn=0.05 * sin(0.06 * t), zoom=IOD / who.iod)
-        pose = Pose(affine=affine, yaw=YAW * sin(0.11 * t + 0.3))
+        pose = Pose(affine=affine, yaw=YAW * sin(0.078 * t + 0.3))
         return [Layer(still=still, pose=pose)], [Seen(person=0, face=who, pose=pose)]
 
     return scene

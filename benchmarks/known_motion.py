@@ -293,7 +293,7 @@ def as_picture(rgb: Rgb) -> Picture:
 
 def _terms(pose: Pose) -> Array:
     """What a response depends on: yaw and mouth most, roll and size a little."""
-    yaw, mouth = pose.yaw / 0.35, pose.mouth / 0.16
+    yaw, mouth = pose.yaw / 0.2, pose.mouth / 0.08
     turn = 10 * np.arctan2(pose.affine[1, 0], pose.affine[0, 0])
     zoom = 10 * np.log(np.hypot(*pose.affine[:, 0]))
     return np.array([turn, zoom, yaw, yaw**2, yaw**3, yaw**4, mouth, mouth**2, mouth**3])

@@ -10,7 +10,8 @@ Figures in % are of the distance between the outer eye corners, root mean square
 and frames: *error* from the truth, *jitter* the second difference of that error from frame to
 frame. *lag* is how far behind the truth the motion is, in frames. *mouth gain* and *blink* are how
 much of the movement that raw sees is kept. Truth is defined in known_motion.py; each way of seeing
-has its own rehearsal. The embedded mesh does not see a blink (its lids move by 2 % of the true
+has its own rehearsal. Turned heads and talking ones have no limit of their own for the error: there the
+network's answer wanders slowly with the pose, which no window of nine frames sees. The embedded mesh does not see a blink (its lids move by 2 % of the true
 way), so blinks are put on its landmarks, the same for all.
 """
 
@@ -55,7 +56,7 @@ from scheduler.stitch import Stitcher
 from scheduler.tracks import FaceObservation, from_table, to_table
 
 CONTENDERS: Final = ("raw", "one_euro", "ours")
-GROUPS: Final = ("rigid", "mouth", "fast", "small", "people")
+GROUPS: Final = ("rigid", "turn", "mouth", "fast", "hard", "people")
 Faces = list[FaceObservation]
 Observer = Callable[[Path], tuple[Faces, list[int]]]
 """A film -> its faces in film order, not stitched, and its cuts."""
@@ -201,18 +202,21 @@ def summary(scores: dict[str, dict[str, Score]], name: str) -> dict[str, float]:
     """The figures of one contender over all films."""
     of = {group: [s for s in scores[name].values() if s.film.group == group] for group in GROUPS}
     raw = [scores["raw"][s.film.name] for s in of["mouth"]]
+    steady = [*of["rigid"], *of["turn"]]
     return {
-        "jitter_pct": jitter(of["rigid"]),
-        "error_pct": error([*of["rigid"], *of["mouth"]]),
-        "lag_frames": lag([*of["rigid"], *of["mouth"], *of["fast"]]),
+        "jitter_pct": jitter(steady),
+        "error_pct": error(of["rigid"]),
+        "lag_frames": lag([*steady, *of["mouth"], *of["fast"]]),
         "identity_switches": sum(s.switches() for s in scores[name].values()),
         "mouth_gain": mouth_gain(of["mouth"], raw),
         "blink_kept": blink_kept(of["mouth"], raw),
+        "error_turn_pct": error(of["turn"]),
+        "error_mouth_pct": error(of["mouth"]),
         "jitter_mouth_pct": jitter(of["mouth"]),
-        "jitter_fast_pct": jitter(of["fast"]),
         "error_fast_pct": error(of["fast"]),
-        "found": sum(s.found() for group in of.values() for s in group)
-        / sum(s.there() for group in of.values() for s in group),
+        "jitter_fast_pct": jitter(of["fast"]),
+        "found": sum(s.found() for s in scores[name].values())
+        / sum(s.there() for s in scores[name].values()),
     }
 
 
@@ -226,13 +230,16 @@ def gates(raw: dict[str, float], ours: dict[str, float]) -> dict[str, tuple[floa
         return value, limit, value >= limit
 
     return {
-        "jitter, rigid": most(ours["jitter_pct"], 0.10),
+        "jitter": most(ours["jitter_pct"], 0.10),
         "jitter, mouth": most(ours["jitter_mouth_pct"], 0.20),
         "error": most(ours["error_pct"], min(0.30, raw["error_pct"])),
+        "error, turn": most(ours["error_turn_pct"], raw["error_turn_pct"]),
+        "error, mouth": most(ours["error_mouth_pct"], raw["error_mouth_pct"]),
+        "error, fast": most(ours["error_fast_pct"], raw["error_fast_pct"]),
+        "jitter, fast": most(ours["jitter_fast_pct"], raw["jitter_fast_pct"]),
         "lag": most(abs(ours["lag_frames"]), 0.05),
         "mouth gain of raw": least(ours["mouth_gain"], 0.95 * raw["mouth_gain"]),
         "blink of raw": least(ours["blink_kept"], 0.75 * raw["blink_kept"]),
-        "error, fast": most(ours["error_fast_pct"], raw["error_fast_pct"]),
         "identity switches": most(ours["identity_switches"], 0),
     }
 

@@ -81,7 +81,7 @@ _RIGHT_EYE: Final = (7, 33, 133, 144, 145, 153, 154, 155, 157, 158, 159, 160, 16
 _LEFT_EYE: Final = (
     249, 263, 362, 373, 374, 380, 381, 382, 384, 385, 386, 387, 388, 390, 398, 466,
 )  # fmt: skip
-_POSE_TRUST: Final = (0.006, 0.020)
+_POSE_TRUST: Final = (0.003, 0.003)
 _SHAPE_TRUST: Final = ((0.005, 0.015), (0.003, 0.008), (0.003, 0.008), (0.002, 0.004))
 """Where the 9-frame and where the 5-frame window counts half: their difference from the shorter
 one, in parts of the distance between the eyes, for the pose and for face, lips, chin and eyes."""
