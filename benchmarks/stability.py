@@ -10,9 +10,12 @@ Figures in % are of the distance between the outer eye corners, root mean square
 and frames: *error* from the truth, *jitter* the second difference of that error from frame to
 frame. *lag* is how far behind the truth the motion is, in frames. *mouth gain* and *blink* are how
 much of the movement that raw sees is kept. Truth is defined in known_motion.py; each way of seeing
-has its own rehearsal. Turned heads and talking ones have no limit of their own for the error: there the
-network's answer wanders slowly with the pose, which no window of nine frames sees. The embedded mesh does not see a blink (its lids move by 2 % of the true
-way), so blinks are put on its landmarks, the same for all.
+has its own rehearsal, and none where only the tracks are looked at (people).
+
+Turned heads and talking ones have no limit of their own for the error but raw's: there the
+network's answer wanders slowly with the pose, which no window of nine frames sees. The embedded
+mesh does not see a blink (its lids move by 2 % of the true way), so blinks are put on its
+landmarks, the same for all.
 """
 
 from __future__ import annotations
@@ -150,6 +153,8 @@ def matched(film: Film, faces: Iterable[FaceObservation], later: int = 0) -> lis
 
 def rehearse(film: Film, observer: Observer, path: Path) -> dict[int, Response]:
     """What this way of seeing makes of each person of a film, on average."""
+    if not film.rehearsal:
+        return {}
     faces, _ = observer(path)
     poses: dict[int, list[tuple[Seen, Array]]] = {}
     for seen, number in matched(film, faces, LATER):
@@ -178,7 +183,8 @@ def run(film: Film, models: ModelStore, cache: Path, folder: Path) -> dict[str, 
     """The scores of the three contenders on one film."""
     path, rehearsal = folder / "film.mp4", folder / "rehearsal.mp4"
     write_film(film, path)
-    write_film(film, rehearsal, rehearsal=True)
+    if film.rehearsal:
+        write_film(film, rehearsal, rehearsal=True)
     observers = {"raw": raw_observer(models, film.cuts), "ours": our_observer(cache)}
     responses = {name: rehearse(film, see, rehearsal) for name, see in observers.items()}
     seen = {}

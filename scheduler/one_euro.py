@@ -35,7 +35,7 @@ class OneEuro:
     """
 
     def __init__(
-        self, *, min_cutoff: float = 1.0, beta: float = 6.0, speed_cutoff: float = 1.0
+        self, *, min_cutoff: float = 1.0, beta: float = 20.0, speed_cutoff: float = 4.0
     ) -> None:
         if min(min_cutoff, speed_cutoff) <= 0 or beta < 0:
             raise ValueError(
