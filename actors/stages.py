@@ -24,6 +24,7 @@ from actors.frames import Frame
 from actors.hashes import frame_hash
 from actors.lane_files import LaneFiles, write_table
 from actors.masks import MaskWriter
+from actors.portraits import PortraitAlbum
 from actors.swapper import Swapper
 from actors.toolbox import Toolbox
 from actors.tracker import Tracker
@@ -69,8 +70,10 @@ def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
 def detector(
     task: AnalyseTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Observes faces and measures changes; in the end writes both tables of the chunk."""
-    tracker = Tracker(tools.detector, tools.landmarker, tools.kernels, _display(task.index))
+    """Observes faces and measures changes; in the end writes the tables of the chunk."""
+    display = _display(task.index)
+    tracker = Tracker(tools.detector, tools.landmarker, tools.kernels, display)
+    album = PortraitAlbum(tools.recognizer, tools.kernels, display) if task.job.identities else None
     faces: list[FaceObservation] = []
     changes: list[tuple[int, float]] = []
     before: NDArray[np.uint8] | None = None
@@ -78,8 +81,12 @@ def detector(
         at = frame.handle.frame_index
         luma = small_luma(frame.picture)
         if _inside(task.chunk, frame):
-            faces += tracker.observe(frame.picture, at)
-            changes.append((at, 0.0 if before is None else luma_change(before, luma)))
+            seen = tracker.observe(frame.picture, at)
+            change = 0.0 if before is None else luma_change(before, luma)
+            if album is not None:
+                album.add(frame.picture, at, seen, change)
+            faces += seen
+            changes.append((at, change))
         before = luma
         yield frame
     files = LaneFiles(task)
@@ -90,6 +97,8 @@ def detector(
         ),
         files.frames,
     )
+    if album is not None:
+        write_table(album.table(), files.portraits)
     outcome.result = Analysis(
         chunk=task.chunk.index,
         faces_path=str(files.faces),
@@ -97,6 +106,8 @@ def detector(
         frames=len(changes),
         faces=len(faces),
         cpu_ms={},
+        portraits_path=str(files.portraits) if album is not None else "",
+        embedded=album.embedded if album is not None else 0,
     )
 
 
@@ -106,8 +117,12 @@ def swapper(task: RenderTask, frames: Iterator[Frame], tools: Toolbox) -> Iterat
     if not faces:
         yield from frames  # nothing to set a source face up for
         return
-    face_swapper = tools.face_swapper(task.job.swap, task.crop_size)
-    stage = Swapper(face_swapper, tools.kernels, _display(task.index))
+    people = {face.person for seen in faces.values() for face in seen}
+    face_swappers = {
+        person: tools.face_swapper(task.job.swap, task.crop_size, person)
+        for person in sorted(people)
+    }
+    stage = Swapper(face_swappers, tools.kernels, _display(task.index))
     for frame in frames:
         stage.swap(frame, faces.get(frame.handle.frame_index, ()))
         yield frame
@@ -158,7 +173,7 @@ def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iter
 
 
 def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
-    """The stitched faces of the frames that the task decodes, by frame.
+    """The faces to swap in the frames that the task decodes, by frame.
 
     Only the row groups that may hold such frames are read: memory does not grow with the film.
     """
@@ -172,7 +187,8 @@ def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
         table = file.read_row_groups(groups, use_threads=False)
     column = table.column("frame")
     table = table.filter(pc.and_(pc.greater_equal(column, start), pc.less(column, stop)))
-    return {at: list(rows) for at, rows in groupby(from_table(table), lambda face: face.frame)}
+    faces = (face for face in from_table(table) if face.person >= 0)
+    return {at: list(rows) for at, rows in groupby(faces, lambda face: face.frame)}
 
 
 def _inside(chunk: Chunk, frame: Frame) -> bool:

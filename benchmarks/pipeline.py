@@ -58,7 +58,7 @@ def swapper_alone(job: JobSpec, summary: JobSummary, kit: LaneKit) -> tuple[floa
     swapper = tools.face_swapper(job.swap, summary.crop_size)
     layout = SlotLayout(format=picture_format(index), faces=0, crop_size=summary.crop_size)
     out = np.zeros((summary.crop_size, summary.crop_size, 4), np.float32)
-    stage, spent, swaps = Swapper(swapper, tools.kernels, display), 0.0, 0
+    stage, spent, swaps = Swapper({0: swapper}, tools.kernels, display), 0.0, 0
     ring = Ring.create(layout, 2)
     for frame in Decoder(index).decode(0, index.frames, ring):
         for face in faces.get(frame.handle.frame_index, ()):

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.fingerprint import analysis_fingerprint
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
-from actors.sources import load_sources
-from actors.toolbox import EMBEDDED, LaneKit, Toolbox
+from actors.sources import embed_pictures, load_sources
+from actors.toolbox import EMBEDDED, RECOGNIZER, LaneKit, Toolbox
+from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.inline import InlineExecutor
 from cluster.layout import choose_layout
 from cluster.ray_executor import RayExecutor
-from cluster.service import JobService
+from cluster.service import JobService, Survey
 from cluster.session import Session
 from farm.config import Settings
 from farm.progress import Display
@@ -53,17 +59,57 @@ def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Dis
     Raises:
         SwapfarmError: why it cannot be finished; nothing of it is left.
     """
+    with _service(job, settings, options, display) as service:
+        return service.run(job, keep=options.keep)
+
+
+def survey_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Display) -> Survey:
+    """Analyse a job's film and find out what there is to do, and render nothing.
+
+    Raises:
+        SwapfarmError: why that is not possible; nothing of it is left.
+    """
+    with _service(job, settings, options, display) as service:
+        return service.survey(job)
+
+
+@contextmanager
+def _service(
+    job: JobSpec, settings: Settings, options: FarmOptions, display: Display
+) -> Iterator[JobService]:
     store = ModelStore(settings.cache_dir)
     kit = LaneKit(cache_dir=settings.cache_dir)
     tools = Toolbox(kit)
+    models = (*EMBEDDED, *((RECOGNIZER,) if job.identities else ()))
 
     def check_sources(spec: JobSpec) -> None:
-        for name in EMBEDDED:
+        for name in models:
             if not store.present(name):
-                display.event("model", f"fetching {name}", model=name)
+                why = " (to tell people apart)" if name == RECOGNIZER else ""
+                display.event("model", f"fetching {name}{why}", model=name)
             store.path(name)
-        load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels)
+        for person, pictures in enumerate(spec.swap.people):
+            if pictures:
+                load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels, person)
+        if spec.faces.references:
+            embed_references(spec)
 
+    def embed_references(spec: JobSpec) -> NDArray[np.float64]:
+        return embed_pictures(
+            spec.faces.references,
+            tools.recognizer,
+            tools.detector,
+            tools.landmarker,
+            tools.kernels,
+        )
+
+    analyses = None
+    if settings.analysis_gb:
+        analyses = AnalysisCache(
+            settings.cache_dir / "analysis",
+            int(settings.analysis_gb * 1e9),
+            analysis_fingerprint(store.registry, (*EMBEDDED, RECOGNIZER)),
+        )
     with ExitStack() as stack:
 
         def open_executor() -> Executor:
@@ -76,11 +122,12 @@ def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Dis
             display.event("lanes", lanes=lanes, processes=processes, local=session.local)
             return RayExecutor(session, kit, lanes, lane_processes(processes))
 
-        service = JobService(
+        yield JobService(
             open_executor=open_executor,
             check_sources=check_sources,
             watch=display.update,
             note=lambda sentence: display.event("note", sentence),
             marking=marking(job),
+            embed_references=embed_references,
+            analyses=analyses,
         )
-        return service.run(job, keep=options.keep)

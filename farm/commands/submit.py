@@ -16,11 +16,12 @@ import typer
 from cluster.folders import sweep
 from farm.config import Settings
 from farm.progress import duration, open_display
-from farm.submission import build_job, check_folder, encoder_settings
+from farm.submission import build_job, check_folder, encoder_settings, face_choice
 from scheduler.errors import Cancelled
 from scheduler.jobs import JobSpec, JobSummary
 
 WHERE: Final = "Where it runs"
+WHO: Final = "Whose face"
 HOW: Final = "How it is encoded"
 PROOFS: Final = "Proofs and inspection"
 
@@ -29,15 +30,16 @@ def submit(
     context: typer.Context,
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The film.", show_default=False)],
     source: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             "--source",
             "-s",
             metavar="FACE",
+            show_default=False,
             help="Picture of the face to put on; repeat it for several pictures of one person. "
             "A frontal, neutral, evenly lit photo gives the best result.",
         ),
-    ],
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -61,6 +63,62 @@ def submit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT when it is there already.")
     ] = False,
+    swap: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--swap",
+            metavar="A=FACE",
+            show_default=False,
+            help="Instead of --source: whose face person A of `farm faces VIDEO` gets. Repeat it "
+            "for other people; those without one keep their face.",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
+    faces: Annotated[
+        str | None,
+        typer.Option(
+            "--faces",
+            metavar="WHICH",
+            show_default=False,
+            help="many: all faces; one: the first of each frame by --face-order; reference: those "
+            "of the person in --reference. [many]",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
+    face_order: Annotated[
+        str | None,
+        typer.Option(
+            "--face-order",
+            metavar="ORDER",
+            show_default=False,
+            help="For --faces one: left-right, right-left, top-bottom, bottom-top, small-large, "
+            "large-small, best-worst or worst-best. [large-small]",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--reference",
+            metavar="FACE",
+            show_default=False,
+            help="Picture of the person in the film whose face is swapped; others keep theirs.",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
+    reference_distance: Annotated[
+        float | None,
+        typer.Option(
+            "--reference-distance",
+            min=0.0,
+            max=2.0,
+            metavar="D",
+            show_default=False,
+            help="How far a person may be from --reference: 0 is the same picture, above 0.6 "
+            "mostly somebody else. [0.6]",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
     swapper: Annotated[
         str, typer.Option("--swapper", metavar="NAME", help="What swaps the faces: mesh.")
     ] = "mesh",
@@ -217,12 +275,13 @@ def submit(
 ) -> None:
     """Put a face on the faces of a film and wait for the result.
 
-    Every face of the film gets the face of --source. Every frame keeps its time, every other
-    stream (sound, subtitles, chapters) is copied as it is, and OUT appears only when it is whole.
-    Ctrl-C cancels and leaves nothing behind.
+    Every face of the film gets the face of --source, unless you say which. Every frame keeps its
+    time, every other stream (sound, subtitles, chapters) is copied as it is, and OUT appears only
+    when it is whole. Ctrl-C cancels and leaves nothing behind.
 
     - `farm submit film.mp4 --source face.jpg`
     - `farm submit film.mkv -s front.jpg -s side.jpg -o out.mkv --encoder libx265`
+    - `farm submit film.mp4 --swap A=alice.jpg --swap B=bob.jpg` (letters: `farm faces film.mp4`)
     - `farm submit film.mp4 -s face.jpg --json | jq .event`
     """
     # Ray, OpenCV and the runtimes load for half a second: not for `farm --help` and completion.
@@ -233,7 +292,14 @@ def submit(
     job = build_job(
         settings,
         video=video,
-        sources=source,
+        sources=source or (),
+        swaps=swap or (),
+        faces=face_choice(
+            faces=faces,
+            order=face_order,
+            references=reference or (),
+            distance=reference_distance,
+        ),
         output=output,
         encoder=encoder_settings(
             settings, codec=encoder, preset=preset, quality=quality, pix_fmt=pix_fmt
