@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Final
 
 import typer
 
 from cluster.folders import sweep
+from farm.cancelling import cancelling
 from farm.config import Settings
 from farm.progress import duration, open_display
 from farm.submission import build_job, check_folder, encoder_settings, face_choice
-from scheduler.errors import Cancelled
 from scheduler.jobs import JobSpec, JobSummary
 
 WHERE: Final = "Where it runs"
@@ -325,7 +321,7 @@ def submit(
     )
     display = open_display(as_json, sys.stdout, sys.stderr, job.job_id)
     try:
-        with _signals_cancel():
+        with cancelling():
             for name in sweep(Path(job.folder).parent):
                 display.event("swept", f"removed what job {name} left when it was killed")
             display.event("submitted", video=job.media, output=job.output)
@@ -333,12 +329,6 @@ def submit(
             if contact_sheet:
                 write_contact_sheet(Path(job.media), Path(job.output), contact_sheet.absolute())
             display.event("done", **asdict(summary), fps=summary.fps)
-    except KeyboardInterrupt as interrupt:
-        raise Cancelled(
-            "the job was cancelled",
-            "time to finish",
-            "submit it again when you like; nothing of it was left behind",
-        ) from interrupt
     finally:
         display.close()
     if not as_json:
@@ -363,20 +353,3 @@ def _describe(summary: JobSummary, job: JobSpec) -> list[str]:
         lines.append("  no face was found: this is the film as it was, encoded anew")
     lines.append(f"  marked as altered: swapper {job.swap.model}, encoder {job.encoder.codec}")
     return lines
-
-
-@contextmanager
-def _signals_cancel() -> Iterator[None]:
-    """SIGINT and SIGTERM end the job cleanly; further ones do not disturb the cleaning."""
-
-    def cancel(number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {each: signal.signal(each, cancel) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
