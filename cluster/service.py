@@ -159,11 +159,11 @@ class JobService:
         with self._folder(job, keep=False):
             film = self._probe(job)
             self._check_sources(job)
-            self._announce(job, "analyse")
             began = time.monotonic()
             if film.cached:
                 self._stitch(job, film)
             else:
+                self._announce(job, "start")
                 with closing(self._open_executor()) as executor:
                     self._drive(job, film, executor, survey=True)
             assert film.stitched is not None
@@ -390,6 +390,8 @@ class JobService:
             seconds=seconds,
             phase_seconds={name: after - at for (name, at), (_, after) in pairwise(times)},
             cpu_ms_per_frame={stage: ms / film.index.frames for stage, ms in cpu.items()},
+            swaps=film.census.swaps,
+            megapixels=film.index.width * film.index.height / 1e6,
             analysis_cached=film.cached,
             embedded=sum(analysis.embedded for analysis in film.analyses.values()),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from cluster.service import JobService, Survey
 from cluster.session import Session
 from farm.config import Settings
 from farm.progress import Display
+from farm.rates import RateBook, kind_of, measured
 from scheduler.jobs import JobSpec, JobSummary
 
 
@@ -60,7 +62,23 @@ def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Dis
         SwapfarmError: why it cannot be finished; nothing of it is left.
     """
     with _service(job, settings, options, display) as service:
-        return service.run(job, keep=options.keep)
+        summary = service.run(job, keep=options.keep)
+    rates = measured(summary, lanes_of(options))
+    if rates is not None:
+        rate_book(settings).add(kind_of(job, summary.crop_size), rates)
+    return summary
+
+
+def rate_book(settings: Settings) -> RateBook:
+    """What this machine has been measured to do."""
+    return RateBook(settings.state_dir / "rates.json")
+
+
+def lanes_of(options: FarmOptions) -> int:
+    """How many lanes a job gets on this machine, without asking Ray."""
+    if not options.ray:
+        return 1
+    return choose_layout(len(os.sched_getaffinity(0)), lanes=options.lanes)[0]
 
 
 def survey_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Display) -> Survey:

@@ -51,6 +51,10 @@ class Census:
         """Faces that are swapped, counted once for each frame that they are in."""
         return int(self._swaps.sum())
 
+    def swaps_in(self, start: int, stop: int) -> int:
+        """Faces that are swapped in frames of [start, stop)."""
+        return int(self._swaps[start:stop].sum())
+
     def most_swaps(self, start: int, stop: int) -> int:
         """The most faces that are swapped in any frame of [start, stop)."""
         return int(self._swaps[start:stop].max(initial=0))

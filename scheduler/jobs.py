@@ -209,6 +209,10 @@ class JobSummary:
     phase_seconds: dict[str, float]
     cpu_ms_per_frame: dict[str, float]
     """CPU milliseconds of each stage over the film's frames."""
+    swaps: int = 0
+    """Faces swapped, counted once for each frame that they are in."""
+    megapixels: float = 0.0
+    """Of one frame."""
     analysis_cached: bool = False
     """The film was not analysed again."""
     embedded: int = 0

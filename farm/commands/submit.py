@@ -229,6 +229,14 @@ def submit(
             rich_help_panel=WHERE,
         ),
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="Only say what there is to do and how long it would take. Looks at the film (and "
+            "keeps what it saw for the submit), renders nothing.",
+        ),
+    ] = False,
     keep: Annotated[
         bool,
         typer.Option(
@@ -282,7 +290,8 @@ def submit(
     """
     # Ray, OpenCV and the runtimes load for half a second: not for `farm --help` and completion.
     from farm.contact_sheet import check_sheet_path, write_contact_sheet
-    from farm.runner import FarmOptions, run_job
+    from farm.plan import plan_facts, plan_lines
+    from farm.runner import FarmOptions, lanes_of, rate_book, run_job, survey_job
 
     settings: Settings = context.obj
     job = build_job(
@@ -324,6 +333,13 @@ def submit(
         with cancelling():
             for name in sweep(Path(job.folder).parent):
                 display.event("swept", f"removed what job {name} left when it was killed")
+            if plan:
+                survey = survey_job(job, settings, options, display)
+                facts = plan_facts(job, survey, rate_book(settings), lanes_of(options))
+                display.event("plan", **facts)
+                if not as_json:
+                    print("\n".join(plan_lines(facts)))
+                return
             display.event("submitted", video=job.media, output=job.output)
             summary = run_job(job, settings, options, display)
             if contact_sheet:

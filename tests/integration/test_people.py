@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -28,6 +30,10 @@ DONORS = {"left": (260, 113, 70, 100), "right": (741, 347, 80, 110)}
 """Two more people of the group photo: centre x, y and half sizes."""
 
 
+QUICK = ("--crop-size", "128", "--preset", "ultrafast")
+"""For tests that look at tables only."""
+
+
 class OneSlot:
     """A ring whose one frame is looked at before the next is asked for."""
 
@@ -38,6 +44,18 @@ class OneSlot:
     def acquire(self, frame_index: int, pts: int) -> Frame:
         handle = FrameHandle(slot=0, generation=0, frame_index=frame_index, pts=pts)
         return Frame(handle, self._layout, self._memory)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, models: ModelStore) -> Iterator[Path]:
+    """A cache that keeps analyses, for the tests that are about something else."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "models").symlink_to(models.cache / "models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWAPFARM_CACHE_DIR", str(folder))
+        patch.setenv("SWAPFARM_STATE_DIR", str(folder / "state"))
+        patch.setenv("SWAPFARM_ANALYSIS_GB", "1")
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -158,16 +176,22 @@ def test_where_chunks_begin_cannot_be_seen(
     swapped: tuple[pa.Table, Path],
     donors: dict[str, Path],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     seconds: float,
 ) -> None:
+    monkeypatch.setenv("SWAPFARM_ANALYSIS_GB", "0")
     swaps = ("--swap", f"A={donors['left']}", "--swap", f"B={donors['right']}")
-    table, _ = submit(tmp_path, film[0], *swaps, "--chunk-seconds", seconds)
+    table, _ = submit(tmp_path, film[0], *swaps, "--chunk-seconds", seconds, *QUICK)
     assert table.equals(swapped[0])
 
 
 def test_a_table_of_everybody(
-    film: tuple[Path, list[Truth]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    film: tuple[Path, list[Truth]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("SWAPFARM_ANALYSIS_GB", "0")
     sheet = tmp_path / "who.png"
     assert main(["faces", str(film[0]), "--no-ray", "--json", "-o", str(sheet)]) == 0
     facts = json.loads(capsys.readouterr().out)
@@ -175,6 +199,7 @@ def test_a_table_of_everybody(
     assert facts["identities"][0]["frames"] == 75
     assert 0 < facts["embedded"] <= 20, "the best few of each face, not every frame"
     assert read_picture(sheet).shape[0] > 300
+    monkeypatch.setenv("SWAPFARM_ANALYSIS_GB", "1")
     assert main(["faces", str(film[0]), "--no-ray", "--no-sheet"]) == 0
     assert "--swap A=FACE.jpg" in capsys.readouterr().out
 
@@ -193,14 +218,14 @@ def test_a_reference_finds_one_of_them(
     tmp_path: Path,
 ) -> None:
     options = ("-s", donors["left"], "--reference", samples["astronaut"])
-    table, _ = submit(tmp_path, film[0], *options)
+    table, _ = submit(tmp_path, film[0], *options, *QUICK)
     assert persons(table, film[1]) == {"first": {-1}, "second": {0}}
 
 
 def test_of_two_the_larger_one(
     film: tuple[Path, list[Truth]], donors: dict[str, Path], tmp_path: Path
 ) -> None:
-    table, _ = submit(tmp_path, film[0], "-s", donors["left"], "--faces", "one")
+    table, _ = submit(tmp_path, film[0], "-s", donors["left"], "--faces", "one", *QUICK)
     assert persons(table, film[1]) == {"first": {0}, "second": {-1}}
 
 
@@ -242,17 +267,12 @@ def test_people_who_are_not_there(
 
 def test_the_second_time_nothing_is_analysed(
     film: tuple[Path, list[Truth]],
-    models: ModelStore,
+    cache: Path,
     donors: dict[str, Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    (cache / "models").symlink_to(models.cache / "models")
-    monkeypatch.setenv("SWAPFARM_CACHE_DIR", str(cache))
-    monkeypatch.setenv("SWAPFARM_ANALYSIS_GB", "0.1")
+    shutil.rmtree(cache / "analysis")
     assert main(["faces", str(film[0]), "--no-ray", "--no-sheet", "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert main(["faces", str(film[0]), "--no-ray", "--no-sheet", "--json"]) == 0
@@ -264,8 +284,27 @@ def test_the_second_time_nothing_is_analysed(
     # Other chunks, another face, no question who is who: the film is still known.
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(film[0].read_bytes())
-    submit(tmp_path, copy, "-s", donors["left"], "--chunk-seconds", "1")
+    submit(tmp_path, copy, "-s", donors["left"], "--chunk-seconds", "1", *QUICK)
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert events[-1]["analysis_cached"] is True
     assert "analyse" not in {event.get("phase") for event in events}
     assert "analysis from cache" in {event.get("message") for event in events}
+
+
+def test_a_plan_says_what_there_is_to_do(
+    film: tuple[Path, list[Truth]],
+    donors: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out.mp4"
+    typed = ["submit", str(film[0]), "--swap", f"B={donors['left']}", "-o", str(out), "--no-ray"]
+    assert main([*typed, "--plan", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert plan["event"] == "plan"
+    assert (plan["frames"], plan["faces"], plan["swaps"]) == (87, 140, 65)
+    assert (plan["chunks"], plan["lanes"], plan["cuts"]) == (1, 1, 2)
+    assert plan["estimated_seconds"] > 0
+    assert main([*typed, "--plan"]) == 0
+    assert "nothing was rendered" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
