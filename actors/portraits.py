@@ -20,7 +20,7 @@ from kernels.api import Kernels
 from kernels.cuts import LEAST
 from kernels.geometry import Affine
 from kernels.picture import Picture
-from scheduler.runs import BUCKET, PORTRAITS, RunCounter, best_portraits, overlaps
+from scheduler.runs import BUCKET, PORTRAITS, RunCounter, best_portraits, crowding
 from scheduler.tracks import PORTRAITS_SCHEMA, FaceObservation
 
 
@@ -89,10 +89,11 @@ class PortraitAlbum:
             self._counter = RunCounter()
             self._runs = {}
         boxes = np.array([face.box for face in faces], np.float64).reshape(-1, 4)
+        free = 1.0 - crowding(boxes)
         for place, number in enumerate(self._counter.follow(frame, boxes)):
             run = self._runs.setdefault(number, _Run(frame))
             run.last = frame
-            self._look(picture, frame, place, faces[place], boxes, run)
+            self._look(picture, frame, place, faces[place], float(free[place]), run)
         self._close(frame)
 
     def table(self) -> pa.Table:
@@ -120,14 +121,13 @@ class PortraitAlbum:
         frame: int,
         place: int,
         face: FaceObservation,
-        boxes: NDArray[np.float64],
+        free: float,
         run: _Run,
     ) -> None:
         seen = view(face.landmarks, self._display)
         fmt = picture.format
-        bound = seen.frontal * face.visible
-        bound *= _inside(boxes[place], fmt.width, fmt.height)
-        bound *= 1.0 - float(np.delete(overlaps(boxes, boxes)[place], place).max(initial=0.0))
+        box = face.box.astype(np.float64)
+        bound = seen.frontal * face.visible * free * _inside(box, fmt.width, fmt.height)
         if not run.wants(frame, bound):
             return
         chip = self._recognizer.chip(picture, seen, self._kernels)

@@ -116,6 +116,8 @@ def _cluster(
     tracks: Sequence[TrackLooks], apart: set[tuple[int, int]], threshold: float
 ) -> list[list[int]]:
     """Groups of places in ``tracks``."""
+    if not tracks:
+        return []
     points = np.array([t.embedding for t in tracks]).reshape(len(tracks), -1)
     far = np.full((len(tracks), len(tracks)), np.inf)
     for at in range(1, len(tracks)):
@@ -126,9 +128,8 @@ def _cluster(
         if one in place and other in place:
             far[place[one], place[other]] = np.inf
     members = [[at] for at in range(len(tracks))]
-    partner = far.argmin(axis=1) if len(tracks) else np.empty(0, np.intp)
-    nearest = far.min(axis=1, initial=np.inf)
-    while len(tracks):
+    partner, nearest = far.argmin(axis=1), far.min(axis=1)
+    while True:
         one = int(np.argmin(nearest))
         if not nearest[one] < threshold:
             break

@@ -17,6 +17,8 @@ SURE: Final = 0.5
 """Least intersection over union of the two boxes of a sure pair."""
 AHEAD: Final = 0.25
 """How much more a sure pair overlaps than either of the two does with any other face."""
+APART: Final = 0.3
+"""Faces that overlap another one of their own frame by more are in doubt: one hides the other."""
 BUCKET: Final = 12
 """Frames, counted from the film's first, of which a run keeps the best portrait only: two
 neighbouring frames say the same about a face."""
@@ -26,16 +28,27 @@ PORTRAITS: Final = 4
 
 def sure_pairs(before: NDArray[np.floating], after: NDArray[np.floating]) -> dict[int, int]:
     """{row of ``after``: row of ``before``} for boxes [n, 4] and [m, 4] of neighbouring frames."""
+    if not len(before):
+        return {}
     table = overlaps(after, before)
+    crowded_before, crowded_after = crowding(before) > APART, crowding(after) > APART
     pairs = {}
     for at, row in enumerate(table):
-        best = int(np.argmax(row)) if len(row) else 0
-        if not len(row) or row[best] < SURE:
+        best = int(np.argmax(row))
+        if row[best] < SURE or crowded_before[best] or crowded_after[at]:
             continue
         others = np.concatenate([np.delete(row, best), np.delete(table[:, best], at)])
         if row[best] - others.max(initial=0.0) >= AHEAD:
             pairs[at] = best
     return pairs
+
+
+def crowding(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How much each of the boxes [n, 4] of one frame overlaps the other that it overlaps most."""
+    table = overlaps(boxes, boxes)
+    np.fill_diagonal(table, 0.0)
+    most: NDArray[np.float64] = table.max(axis=1, initial=0.0)
+    return most
 
 
 def overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
