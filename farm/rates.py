@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -70,8 +70,8 @@ class RateBook:
         rows = self._read().get(kind, [])
         if not rows:
             return None
-        names = ("frame_ms", "swap_ms", "start_seconds")
-        return Rates(**{name: median(row[name] for row in rows) for name in names}), len(rows)
+        rates = Rates(**{name: median(row[name] for row in rows) for name in rows[0]})
+        return rates, len(rows)
 
     def add(self, kind: str, rates: Rates) -> None:
         book = self._read()
@@ -83,13 +83,14 @@ class RateBook:
             temporary.replace(self._path)
 
     def _read(self) -> dict[str, list[dict[str, float]]]:
+        names = [each.name for each in fields(Rates)]
         try:
             book = json.loads(self._path.read_text())
             return {
-                kind: [{name: float(value) for name, value in row.items()} for row in rows]
+                kind: [{name: float(row[name]) for name in names} for row in rows]
                 for kind, rows in book.items()
             }
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, TypeError, KeyError):
             return {}
 
 
