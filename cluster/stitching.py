@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kernels.geometry import Affine, apply
-from scheduler.identities import TOGETHER, Identity, TrackLooks, find_identities
+from scheduler.identities import Identity, TrackLooks, find_identities
 from scheduler.jobs import Analysis, JobSpec
 from scheduler.runs import RunCounter, best_portraits
 from scheduler.selection import TrackFacts, cast_people, choose_people, rank, refer
@@ -227,7 +227,7 @@ class FilmStitch:
                     embedding=portraits.mean(best) if best else None,
                 )
             )
-        return find_identities(looks, [p for p, n in together.items() if n >= TOGETHER])
+        return find_identities(looks, together)
 
 
 def _by_frame(frames: NDArray[np.int64]) -> Iterator[tuple[int, list[int]]]:

@@ -8,7 +8,7 @@ earlier track, so the answer is the same everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +26,8 @@ GOOD: Final = 0.2
 JOIN: Final = 0.6
 """Distance below which such a track joins the nearest identity."""
 TOGETHER: Final = 3
-"""Frames that two tracks must share to be two people; fewer may be one face found twice."""
+"""Frames that two tracks must share to be two people; fewer may be one face found twice. A track
+without a good portrait joins nobody with whom it shares even one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,7 +72,7 @@ def letters(number: int) -> str:
 
 def find_identities(
     tracks: Sequence[TrackLooks],
-    together: Iterable[tuple[int, int]],
+    together: Mapping[tuple[int, int], int],
     threshold: float = THRESHOLD,
 ) -> tuple[Identity, ...]:
     """The people of the film, the one seen longest first.
@@ -80,7 +81,7 @@ def find_identities(
 
     Args:
         tracks: of the whole film.
-        together: pairs of track numbers that share at least ``TOGETHER`` frames.
+        together: how many frames two tracks share, by their numbers, the lower first.
         threshold: see ``THRESHOLD``.
 
     Returns:
@@ -88,13 +89,16 @@ def find_identities(
     """
     seen = [t for t in tracks if t.embedding is not None]
     makers = [t for t in seen if t.quality >= GOOD]
-    apart = {pair for a, b in together for pair in ((a, b), (b, a))}
+    apart = {pair for pair, frames in together.items() if frames >= TOGETHER}
     groups = [[makers[at] for at in group] for group in _cluster(makers, apart, threshold)]
     for track in sorted((t for t in seen if t.quality < GOOD), key=lambda t: t.track):
         free = [
             (_away(group, track), number)
             for number, group in enumerate(groups)
-            if not any((track.track, other.track) in apart for other in group)
+            if not any(
+                (min(track.track, other.track), max(track.track, other.track)) in together
+                for other in group
+            )
         ]
         if free and min(free)[0] < JOIN:
             groups[min(free)[1]].append(track)
@@ -128,7 +132,7 @@ def _cluster(
     place = {t.track: at for at, t in enumerate(tracks)}
     for one, other in apart:
         if one in place and other in place:
-            far[place[one], place[other]] = np.inf
+            far[place[one], place[other]] = far[place[other], place[one]] = np.inf
     members = [[at] for at in range(len(tracks))]
     partner, nearest = far.argmin(axis=1), far.min(axis=1)
     while True:

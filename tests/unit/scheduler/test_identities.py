@@ -18,7 +18,7 @@ def seen(track: int, at: float, frames: int = 50, quality: float = 0.8) -> Track
 def tracks_of(*tracks: TrackLooks, together: list[tuple[int, int]] | None = None) -> list[str]:
     return [
         f"{i.letter}:{','.join(map(str, i.tracks))}"
-        for i in find_identities(tracks, together or [])
+        for i in find_identities(tracks, dict.fromkeys(together or [], 3))
     ]
 
 
@@ -46,22 +46,24 @@ def test_two_in_one_frame_are_two_people_however_alike() -> None:
     twins = (seen(0, 0.0), seen(1, 0.01), seen(2, 0.02))
     assert tracks_of(*twins) == ["A:0,1,2"]
     assert tracks_of(*twins, together=[(0, 1)]) == ["A:1,2", "B:0"]
-    assert tracks_of(*twins, together=[(0, 1), (2, 1), (0, 2)]) == ["A:0", "B:1", "C:2"]
+    assert tracks_of(*twins, together=[(0, 1), (1, 2), (0, 2)]) == ["A:0", "B:1", "C:2"]
 
 
 def test_a_bad_picture_joins_but_makes_nobody() -> None:
     bad = seen(2, 0.55, quality=0.05)
     lost = seen(3, 5.0, quality=0.05)
     none = TrackLooks(track=4, frames=5, first=0, quality=0.0, embedding=None)
-    found = find_identities([seen(0, 0.0), seen(1, 2.0), bad, lost, none], [])
+    found = find_identities([seen(0, 0.0), seen(1, 2.0), bad, lost, none], {})
     assert [i.tracks for i in found] == [(0, 2), (1,)]
     assert found[0].embedding[0] == 0.0, "it does not blur what is known of the person"
     assert found[0].frames == 100
     assert tracks_of(seen(0, 0.0), bad, together=[(0, 2)]) == ["A:0"]
+    once = find_identities([seen(0, 0.0), seen(1, 0.1), bad], {(0, 1): 1, (0, 2): 1})
+    assert [i.tracks for i in once] == [(0, 1)], "a face found twice once is one person"
 
 
 def test_nobody() -> None:
-    assert find_identities([], []) == ()
+    assert find_identities([], {}) == ()
 
 
 def test_as_slow_but_plain_clustering() -> None:
@@ -86,6 +88,6 @@ def test_as_slow_but_plain_clustering() -> None:
         if best[1] < 0:
             break
         groups[best[2]] += groups.pop(best[1])
-    found = find_identities(tracks, apart, threshold)
+    found = find_identities(tracks, dict.fromkeys(apart, 3), threshold)
     assert len(groups) > 3
     assert sorted(i.tracks for i in found) == sorted(tuple(sorted(g)) for g in groups)
