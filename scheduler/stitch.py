@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -107,8 +108,8 @@ class Stitcher:
         """
         frames, boxes = places(table)
         numbers = np.empty(len(frames), np.int32)
-        starts = np.flatnonzero(np.diff(frames, prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(frames)], strict=True):
+        starts = np.flatnonzero(np.diff(frames, prepend=-1)).tolist()
+        for start, stop in pairwise([*starts, len(frames)]):
             frame = int(frames[start])
             if frame <= self._last_frame:
                 raise ValueError(f"frame {frame} after frame {self._last_frame}")

@@ -101,3 +101,9 @@ def test_looks_tell_who_came_back() -> None:
     assert [t for n, t in tracks_of([to_table(film)]) if n == 15] == [0, 1]
     strangers = {(0, 0): a, (0, 1): a, (15, 0): b * 9, (15, 1): b * 9}
     assert [t for n, t in tracks_of([to_table(film)], looks=strangers) if n == 15] == [2, 3]
+
+
+def test_chunks_without_a_face_are_nothing() -> None:
+    tables = [to_table([]), to_table([face(3, 10)]), to_table([]), to_table([face(5, 11)])]
+    assert tracks_of(tables) == [(3, 0), (5, 0)]
+    assert tracks_of([to_table([])]) == []
