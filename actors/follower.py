@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -16,7 +16,7 @@ from kernels.geometry import Affine, Points, apply, compose, invert, resize
 from kernels.mesh.canonical import canonical_face
 from scheduler.tracks import FaceObservation
 
-VERTICES: Final = 117
+VERTICES: Final = 68
 """Of the mesh's 468 that are followed."""
 LEAST_TOLERANCE: Final = 0.3
 """Pixels of the luma: what a good point misses its start by, there and back, through noise."""
@@ -74,48 +74,34 @@ class FaceFollower:
             lumas: ``kernels.flow.flow_luma`` of consecutive frames, in either direction of time.
             step: ``kernels.flow.luma_step`` of the film.
         """
-        meshes = [face.landmarks.astype(np.float64) for face in faces]
-        places = [[Place(points=mesh, confidence=1.0)] for mesh in meshes]
+        return [self._follow(face.landmarks.astype(np.float64), lumas, step) for face in faces]
+
+    def _follow(self, mesh: Points, lumas: Sequence[Luma], step: int) -> list[Place]:
         to_luma = resize(1 / step, 1 / step)
         to_display = compose(self._display, invert(to_luma))
-        starts = [apply(to_luma, mesh[self._picks]) for mesh in meshes]
-        spans = [float(np.hypot(*apply(to_luma, m[EYE_LEFT] - m[EYE_RIGHT]))) for m in meshes]
-        tolerance = np.repeat([max(LEAST_TOLERANCE, TOLERANCE * span) for span in spans], VERTICES)
-        points = np.concatenate(starts) if starts else np.zeros((0, 2))
-        weights = np.ones(len(points))
+        shown = apply(self._display, mesh)
+        start = apply(to_luma, mesh[self._picks])
+        tolerance = max(LEAST_TOLERANCE, TOLERANCE * _eyes(apply(to_luma, mesh)))
+        rigid = max(RIGID * _eyes(shown), 1e-3)
+        points, weights = start, np.ones(len(start))
+        places = [Place(points=mesh, confidence=1.0)]
         for before, after in pairwise(lumas):
-            if not len(points):
-                break
-            points, seen = follow(before, after, points, tolerance)
-            weights = weights * seen
-            for at, start in enumerate(starts):
-                one = slice(at * VERTICES, (at + 1) * VERTICES)
-                confidence = float(weights[one].mean())
-                mesh = places[at][-1].points
-                if confidence >= LEAST_CONFIDENCE:
-                    mesh = self._carry(meshes[at], start, points[one], weights[one], to_display)
-                places[at].append(Place(points=mesh, confidence=confidence))
+            place = places[-1]
+            if not place.lost:
+                points, seen = follow(before, after, points, tolerance)
+                weights = weights * seen
+                place = Place(points=place.points, confidence=float(weights.mean()))
+            if not place.lost:
+                now, then = apply(to_display, points), apply(to_display, start)
+                carried = carry(shown, then, now, weights, self._nearness, rigid)
+                place = replace(place, points=apply(invert(self._display), carried))
+            places.append(place)
         return places
 
-    def _carry(
-        self,
-        mesh: Points,
-        start: Points,
-        now: Points,
-        weights: NDArray[np.float64],
-        to_display: Affine,
-    ) -> Points:
-        shown = apply(self._display, mesh)
-        span = float(np.hypot(*(shown[EYE_LEFT] - shown[EYE_RIGHT])))
-        carried = carry(
-            shown,
-            apply(to_display, start),
-            apply(to_display, now),
-            weights,
-            self._nearness,
-            max(RIGID * span, 1e-3),
-        )
-        return apply(invert(self._display), carried)
+
+def _eyes(mesh: Points) -> float:
+    """Distance of the eyes' outer corners."""
+    return float(np.hypot(*(mesh[EYE_LEFT] - mesh[EYE_RIGHT])))
 
 
 def meet(onward: Place, back: Place, share: float) -> Place:

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from actors.detector import overlap
 from actors.follower import FaceFollower, Place, meet
 from actors.frames import Frame
@@ -125,7 +127,8 @@ class Tracker:
     def _give(self, held: _Held, start: int, stop: int) -> TrackedFrame:
         faces: list[FaceObservation] = []
         if start <= held.at < stop:
-            faces = self._observer.apart([*(held.keyed or ()), *held.found])
+            keyed = [self._again(held, face) for face in held.keyed or ()]
+            faces = self._observer.apart([*keyed, *held.found])
         return TrackedFrame(frame=held.frame, change=held.change, faces=faces)
 
     def _between(self, held: list[_Held], start: int, stop: int) -> None:
@@ -190,6 +193,17 @@ class Tracker:
         if face is None or float(overlap(face.box, place.box[None])[0]) < MIN_OVERLAP:
             return None
         return face
+
+    def _again(self, held: _Held, face: FaceObservation) -> FaceObservation:
+        """A keyframe's face, looked at as those between keyframes are.
+
+        The mesh answers a little differently for each square that it is shown. It shakes less
+        when all squares come from where the face was thought to be, not some from the detector.
+        """
+        if self._interval == 1 or not self._expression:
+            return face
+        place = Place(points=face.landmarks.astype(np.float64), confidence=1.0)
+        return self._look(held, place, face.score) or face
 
     def _key(self, held: _Held) -> list[FaceObservation]:
         """The faces that the detector finds; it is asked once."""

@@ -1,10 +1,10 @@
 """Points followed from frame to frame by optical flow, and what they say of a whole face.
 
 Pyramidal Lucas-Kanade (J.-Y. Bouguet, "Pyramidal Implementation of the Lucas Kanade Feature
-Tracker", 2000) on whole luma planes: the answer for a point depends on the two frames and the
-point alone. Each point is followed back again, and how far it ends from its start weighs it
-*softly* (Z. Kalal et al., "Forward-Backward Error", 2010, use a threshold: then noise of a
-thousandth of a pixel decides whether a point counts).
+Tracker", 2000) on parts of the luma that the points alone decide: the answer depends on the two
+frames and the points, not on where a chunk starts. Each point is followed back again, and how far
+it ends from its start weighs it *softly* (Z. Kalal et al., "Forward-Backward Error", 2010, use a
+threshold: then noise of a thousandth of a pixel decides whether a point counts).
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ WIDTH: Final = 640
 """Columns of the luma that points are followed in, at least; less than twice as many."""
 WINDOW: Final = 21
 LEVELS: Final = 3
+BACK_LEVELS: Final = 1
+GRID: Final = 1 << LEVELS
+MARGIN: Final = 16 * GRID
+"""Pixels around the points in which they are looked for: the top level's windows, and motion."""
 ITERATIONS: Final = 10
 EPSILON: Final = 0.02
-ROUNDS: Final = 6
+ROUNDS: Final = 4
 """Of reweighting; the fit has settled to 1e-4 of the tolerance after four."""
 
 Luma = NDArray[np.uint8]
@@ -53,25 +57,28 @@ def flow_luma(picture: Picture) -> Luma:
     return np.right_shift(luma, picture.format.depth - 8).astype(np.uint8, copy=False)
 
 
-def follow(
-    before: Luma, after: Luma, points: Points, tolerance: NDArray[np.float64]
-) -> tuple[Points, Weights]:
-    """Where points of one frame are in another.
+def follow(before: Luma, after: Luma, points: Points, tolerance: float) -> tuple[Points, Weights]:
+    """Where points of one face in one frame are in another.
 
     Args:
         before, after: ``flow_luma`` of the two frames, of one size.
-        points: [n, 2] in pixels of ``before``.
-        tolerance: [n] pixels; a point that comes back so far from its start weighs 1/e.
+        points: [n, 2] in pixels of ``before``, one at least.
+        tolerance: in pixels; a point that comes back so far from its start weighs 1/e.
 
     Returns:
         [n, 2] in pixels of ``after``, and weights [n] 0..1; 0: the point was lost.
     """
-    start = points.astype(np.float32).reshape(-1, 1, 2)
-    there, seen = _lucas_kanade(before, after, start)
-    back, seen_back = _lucas_kanade(after, before, there)
-    missed = np.linalg.norm((back - start).reshape(-1, 2).astype(np.float64), axis=1)
+    crop, corner = _around(points, before.shape)
+    before, after = before[crop], after[crop]
+    start = (points - corner).astype(np.float32)
+    there, seen = _lucas_kanade(before, after, start, start, LEVELS)
+    # Back from where the points would have come from if all had moved alike: near enough for few
+    # levels, and no hint of where this very point started.
+    shift = np.median((there - start)[seen], axis=0) if seen.any() else np.zeros(2)
+    back, seen_back = _lucas_kanade(after, before, there, there - shift, BACK_LEVELS)
+    missed = np.linalg.norm((back - start).astype(np.float64), axis=1)
     weights = np.exp(-np.square(missed / tolerance)) * (seen & seen_back)
-    return there.reshape(-1, 2).astype(np.float64), weights
+    return there.astype(np.float64) + corner, weights
 
 
 def fit_similarity(source: Points, target: Points, weights: Weights, tolerance: float) -> Affine:
@@ -142,19 +149,37 @@ def spread(places: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     return np.array(sorted(picked))
 
 
+def _around(
+    points: Points, shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
+    """The part of a luma plane that following these points may need, and its first x and y.
+
+    It is decided by the points alone, its edges are on the grid of the highest level's pixels, and
+    so it is the same, and the levels in it are, whoever asks.
+    """
+    low = np.floor(np.nan_to_num(points.min(axis=0)) / GRID).astype(int) * GRID - MARGIN
+    high = np.ceil(np.nan_to_num(points.max(axis=0)) / GRID).astype(int) * GRID + MARGIN
+    height, width = shape
+    x0, y0 = (int(v) for v in np.clip(low, 0, [width - 1, height - 1]) // GRID * GRID)
+    x1, y1 = (int(v) for v in np.clip(high, [x0 + 1, y0 + 1], [width, height]))
+    return (slice(y0, y1), slice(x0, x1)), np.array([x0, y0], np.float64)
+
+
 def _lucas_kanade(
-    before: Luma, after: Luma, points: NDArray[np.float32]
+    before: Luma, after: Luma, points: NDArray[np.float32], guess: NDArray[np.floating], levels: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Points [n, 2] of one plane in another, begun at the guess [n, 2]; which were found, [n]."""
     moved, status, _ = cv2.calcOpticalFlowPyrLK(
         before,
         after,
-        points,
-        np.empty_like(points),
+        points.reshape(-1, 1, 2),
+        guess.astype(np.float32).reshape(-1, 1, 2),
         winSize=(WINDOW, WINDOW),
-        maxLevel=LEVELS,
+        maxLevel=levels,
         criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, ITERATIONS, EPSILON),
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
-    return np.asarray(moved, np.float32), np.asarray(status).reshape(-1) > 0
+    return np.asarray(moved, np.float32)[:, 0], np.asarray(status)[:, 0] > 0
 
 
 def _least_squares(source: Points, target: Points, weights: Weights) -> Affine:
