@@ -61,7 +61,6 @@ class Film:
     shutter: float = 0.5
     """Part of the time between frames in which the shutter is open."""
 
-
     def speed(self, t: float) -> float:
         """Pixels that the fastest face goes per frame."""
         before, after = self.scene(t - 0.25)[1], self.scene(t + 0.25)[1]
@@ -170,7 +169,7 @@ def _turn(still: Still) -> Scene:
 
 
 def _talk(still: Still) -> Scene:
-    """A mouth that opens and shuts almost three times a second, and eyes that blink."""
+    """A mouth that opens and shuts not quite twice a second, and eyes that blink."""
     who = still.faces[0]
     centre = who.points.mean(axis=0)
 
@@ -178,7 +177,7 @@ def _talk(still: Still) -> Scene:
         at = np.array([320 + 16 * sin(0.09 * t), 180 + 6 * sin(0.12 * t)])
         affine = place(centre, at, turn=0.04 * sin(0.08 * t), zoom=IOD / who.iod)
         loud = 0.65 + 0.35 * sin(0.09 * t + 1)
-        mouth = MOUTH * loud * (0.5 - 0.5 * cos(2 * pi * t / 9.3))
+        mouth = MOUTH * loud * (0.5 - 0.5 * cos(2 * pi * t / 15.3))
         since = (t - 11) % 19 - 3
         blink = cos(pi * since / 6) ** 2 if abs(since) < 3 else 0.0
         pose = Pose(affine=affine, mouth=mouth, blink=blink)

@@ -136,7 +136,9 @@ class Face:
         """[468, 2] how a blink moves the upper lids, in pixels of the still."""
         shift = np.zeros((468, 2))
         for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
-            shift[list(upper)] = 0.92 * blink * (self.points[list(lower)] - self.points[list(upper)])
+            shift[list(upper)] = (
+                0.92 * blink * (self.points[list(lower)] - self.points[list(upper)])
+            )
         return shift
 
     @cached_property
@@ -263,7 +265,7 @@ def draw(layers: list[Layer], size: tuple[int, int] = SIZE) -> Rgb:
             whole = compose(fine, compose(pose.affine, cv2.invertAffineTransform(up)))
             canvas = np.asarray(
                 cv2.warpAffine(
-                    still.large, whole, (w * FINER, h * FINER), borderMode=cv2.BORDER_REFLECT_101
+                    still.large, whole, (w * FINER, h * FINER), borderMode=cv2.BORDER_REPLICATE
                 )
             )
         if layer.cut_out or pose.yaw or pose.mouth:
@@ -280,8 +282,12 @@ def as_picture(rgb: Rgb) -> Picture:
 
 
 def _powers(pose: Pose) -> Array:
+    """The terms of a response: what a network sees also depends a little on roll and size."""
     yaw, mouth = pose.yaw / 0.35, pose.mouth / 0.16
-    return np.array([1, yaw, yaw**2, yaw**3, yaw**4, mouth, mouth**2, mouth**3])
+    turn = 10 * np.arctan2(pose.affine[1, 0], pose.affine[0, 0])
+    zoom = 10 * np.log(np.hypot(*pose.affine[:, 0]))
+    even = [1, turn, zoom, turn**2, zoom**2]
+    return np.array([*even, yaw, yaw**2, yaw**3, yaw**4, mouth, mouth**2, mouth**3])
 
 
 def place(point: Array, at: Array, *, turn: float = 0.0, zoom: float = 1.0) -> Array:

@@ -51,6 +51,8 @@ class JobSpec:
     swap: SwapSettings
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     chunk_seconds: float = 8.0
+    smooth: bool = True
+    """Smooth the faces' trajectories after the stitch (``scheduler.smooth``)."""
     attempts: int = 3
     """How often a task may be tried when it fails for passing reasons."""
     masks_output: str = ""
