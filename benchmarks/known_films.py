@@ -26,6 +26,7 @@ IOD: Final = 96.0
 YAW: Final = radians(20)
 MOUTH: Final = 0.16
 FPS: Final = 25
+REHEARSAL: Final = 100
 LATER: Final = 1000
 """Frames from a film to its rehearsal: the same scene at another time."""
 
@@ -39,6 +40,16 @@ class Seen:
     pose: Pose
     hidden: bool = False
     """Another one is in front: not counted."""
+
+    @property
+    def iod(self) -> float:
+        """Distance of the outer corners of the eyes in pixels of the frame, if seen frontally."""
+        return self.face.iod * float(np.hypot(*self.pose.affine[:, 0]))
+
+    @property
+    def centre(self) -> Array:
+        """[2] middle of the face in the frame."""
+        return self.face.truth(self.pose).mean(axis=0)
 
 
 Scene = Callable[[float], tuple[list[Layer], list[Seen]]]
@@ -55,10 +66,10 @@ class Film:
     frames: int
     scene: Scene
     cuts: tuple[int, ...] = ()
-    noise: float = 1.5
+    noise: float = 2.0
     """Standard deviation in codes of 255."""
-    crf: int = 23
-    shutter: float = 0.5
+    crf: int = 18
+    shutter: float = 0.25
     """Part of the time between frames in which the shutter is open."""
 
     def speed(self, t: float) -> float:
@@ -79,7 +90,7 @@ def write_film(film: Film, path: Path, *, rehearsal: bool = False) -> None:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
         stream.options = {"crf": str(film.crf), "preset": "veryfast"}
-        for at in range(film.frames):
+        for at in range(REHEARSAL if rehearsal else film.frames):
             t = at + LATER * rehearsal
             steps = max(1, ceil(film.shutter * film.speed(t) / 2))
             total = np.zeros((SIZE[1], SIZE[0], 3), np.float32)
@@ -125,10 +136,10 @@ def films(models: ModelStore, *, quick: bool) -> list[Film]:
         Film(name="turn", group="rigid", frames=length, scene=_turn(astronaut)),
         Film(name="look", group="rigid", frames=length, scene=_turn(man)),
         Film(name="group", group="small", frames=length, scene=_pan(group)),
-        Film(name="grain", group="small", frames=length, scene=_sway(man), noise=6.0, crf=30),
+        Film(name="grain", group="small", frames=length, scene=_sway(man), noise=5.0, crf=28),
         Film(name="cuts", group="rigid", frames=length, scene=_cuts(man, other), cuts=(25, 50, 75)),
         Film(name="speak", group="mouth", frames=length, scene=_talk(other)),
-        Film(name="run", group="fast", frames=length, scene=_sway(other, speed=3.0)),
+        Film(name="run", group="fast", frames=length, scene=_sway(other, speed=3.0), shutter=0.5),
         Film(name="meet", group="people", frames=64, scene=_cross(man, woman, 15.0)),
         Film(name="part", group="people", frames=64, scene=_cross(woman, man, 40.0, back=True)),
     ]

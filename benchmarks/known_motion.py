@@ -33,6 +33,8 @@ Rgb = NDArray[np.uint8]
 SIZE: Final = (640, 360)
 SHARPER: Final = 3
 """The still is enlarged so much before it is read linearly: places are then right to 1/100 px."""
+RIDGE: Final = 1.0
+"""How many frames' worth of doubt there is that the pose matters to a response at all."""
 FINER: Final = 2
 """Frames are drawn so much larger and then averaged down."""
 EYES: Final = (33, 263)
@@ -69,18 +71,26 @@ class Pose:
 class Response:
     """What a network sees of one face beyond its moved mesh, as a polynomial of the pose."""
 
-    coefficients: Array
-    """[terms, 468, 2] in pixels of the still."""
+    mean: Array
+    """[468, 2] in pixels of the still."""
+    slopes: Array
+    """[terms, 468, 2]"""
+    middle: Array
+    """[terms] where the mean holds."""
 
     @classmethod
     def learn(cls, poses: list[Pose], offsets: Array) -> Response:
-        """The least-squares fit to ``offsets`` [n, 468, 2], seen minus moved, in the still."""
-        flat = offsets.reshape(len(poses), -1)
-        powers = np.stack([_powers(pose) for pose in poses])
-        return cls(np.linalg.lstsq(powers, flat, rcond=None)[0].reshape(-1, 468, 2))
+        """Ridge regression on ``offsets`` [n, 468, 2], seen minus moved, in the still."""
+        terms = np.stack([_terms(pose) for pose in poses])
+        mean, middle = offsets.mean(axis=0), terms.mean(axis=0)
+        terms = terms - middle
+        flat = (offsets - mean).reshape(len(poses), -1)
+        normal = terms.T @ terms + RIDGE * np.eye(terms.shape[1])
+        slopes = np.linalg.solve(normal, terms.T @ flat).reshape(-1, *mean.shape)
+        return cls(mean, slopes, middle)
 
     def at(self, pose: Pose) -> Array:
-        offset: Array = np.tensordot(_powers(pose), self.coefficients, 1)
+        offset: Array = self.mean + np.tensordot(_terms(pose) - self.middle, self.slopes, 1)
         return offset
 
 
@@ -281,13 +291,12 @@ def as_picture(rgb: Rgb) -> Picture:
     )
 
 
-def _powers(pose: Pose) -> Array:
-    """The terms of a response: what a network sees also depends a little on roll and size."""
+def _terms(pose: Pose) -> Array:
+    """What a response depends on: yaw and mouth most, roll and size a little."""
     yaw, mouth = pose.yaw / 0.35, pose.mouth / 0.16
     turn = 10 * np.arctan2(pose.affine[1, 0], pose.affine[0, 0])
     zoom = 10 * np.log(np.hypot(*pose.affine[:, 0]))
-    even = [1, turn, zoom, turn**2, zoom**2]
-    return np.array([*even, yaw, yaw**2, yaw**3, yaw**4, mouth, mouth**2, mouth**3])
+    return np.array([turn, zoom, yaw, yaw**2, yaw**3, yaw**4, mouth, mouth**2, mouth**3])
 
 
 def place(point: Array, at: Array, *, turn: float = 0.0, zoom: float = 1.0) -> Array:
