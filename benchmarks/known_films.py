@@ -13,13 +13,10 @@ import av
 import cv2
 import numpy as np
 from known_motion import SIZE, Array, Face, Layer, Pose, Rgb, Still, as_picture, draw, place
+from raw_faces import RawEye
 
-from actors.detector import FaceDetector
-from actors.landmarker import FaceLandmarker
 from actors.models import ModelStore
 from actors.sources import read_picture
-from actors.tracker import Tracker
-from kernels.cpu import CpuKernels
 
 IOD: Final = 96.0
 """Inter-ocular distance in most films, in pixels."""
@@ -104,15 +101,10 @@ def write_film(film: Film, path: Path, *, rehearsal: bool = False) -> None:
 
 def films(models: ModelStore, *, quick: bool) -> list[Film]:
     """The films of the benchmark."""
-    tracker = Tracker(
-        FaceDetector(models.path("face_detection_full_range")),
-        FaceLandmarker(models.path("face_landmark")),
-        CpuKernels(),
-        np.eye(2, 3),
-    )
+    eye = RawEye(models)
 
     def still(rgb: Rgb) -> Still:
-        faces = tracker.observe(as_picture(rgb), 0)
+        faces = eye.faces(as_picture(rgb))
         return Still(rgb, [Face(points=face.landmarks.astype(np.float64)) for face in faces])
 
     astronaut = still(read_picture(models.path("astronaut")))

@@ -32,19 +32,17 @@ import numpy as np
 import pyarrow.parquet as pq
 from known_films import FPS, LATER, Film, Seen, films, write_film
 from known_motion import Array, Response
+from raw_faces import RawEye
 from stability_score import Score, blink_kept, error, jitter, lag, mouth_gain
 
 from actors.decoder import Decoder
-from actors.detector import FaceDetector
 from actors.formats import picture_format
 from actors.frames import Frame, FrameHandle, SlotLayout
-from actors.landmarker import FaceLandmarker
 from actors.models import ModelStore
 from actors.prober import probe
-from actors.toolbox import DETECTOR, LANDMARKER, LaneKit
+from actors.toolbox import LaneKit
 from cluster.inline import InlineExecutor
 from farm.config import load_settings
-from kernels.cpu import CpuKernels
 from kernels.cuts import find_cuts
 from kernels.geometry import apply
 from kernels.picture import PictureFormat
@@ -65,26 +63,12 @@ Observer = Callable[[Path], tuple[Faces, list[int]]]
 
 def raw_observer(models: ModelStore, cuts: tuple[int, ...]) -> Observer:
     """Detector and two-pass mesh on each frame alone; told where the cuts are."""
-    detector = FaceDetector(models.path(DETECTOR))
-    landmarker = FaceLandmarker(models.path(LANDMARKER))
-    kernels, display = CpuKernels(), np.eye(2, 3)
+    eye = RawEye(models)
 
     def observe(path: Path) -> tuple[Faces, list[int]]:
         index, faces = probe(path), []
         for frame in Decoder(index).decode(0, index.frames, OneSlot(picture_format(index))):
-            for found in detector.detect(frame.picture, display, kernels):
-                mesh = landmarker.locate(frame.picture, found, display, kernels)
-                if mesh.presence >= 0.5:
-                    points = mesh.landmarks.astype(np.float32)
-                    face = FaceObservation(
-                        frame=frame.handle.frame_index,
-                        track=-1,
-                        box=np.concatenate([points.min(axis=0), points.max(axis=0)]),
-                        landmarks=points,
-                        score=found.score,
-                        visible=mesh.presence,
-                    )
-                    faces.append(face)
+            faces += eye.faces(frame.picture, frame.handle.frame_index)
         return faces, list(cuts)
 
     return observe
