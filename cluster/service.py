@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.muxer import check_container, join
@@ -45,6 +44,7 @@ from scheduler.ledger import (
 )
 from scheduler.media import VideoIndex
 from scheduler.progress import JobSnapshot
+from scheduler.smooth import smoothed
 from scheduler.stitch import Stitcher
 from scheduler.tally import Tally
 from scheduler.tracks import SCHEMA
@@ -217,9 +217,12 @@ class JobService:
         ]
         cuts = find_cuts(np.concatenate(changes).astype(np.float32))
         stitcher = Stitcher(cuts=cuts)
+        tables = (
+            stitcher.extend(pq.read_table(analysis.faces_path, schema=SCHEMA))
+            for analysis in analyses
+        )
         with pq.ParquetWriter(job.tracks, SCHEMA) as writer:
-            for analysis in analyses:
-                table: pa.Table = stitcher.extend(pq.read_table(analysis.faces_path, schema=SCHEMA))
+            for table in smoothed(tables, cuts=cuts) if job.smooth else tables:
                 film.census.add(table)
                 writer.write_table(table)
         film.cuts, film.tracks = len(cuts), stitcher.tracks

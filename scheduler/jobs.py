@@ -64,6 +64,8 @@ class JobSpec:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     analysis: AnalyseSettings = field(default_factory=AnalyseSettings)
     chunk_seconds: float = 8.0
+    smooth: bool = True
+    """Smooth the faces' trajectories after the stitch (``scheduler.smooth``)."""
     attempts: int = 3
     """How often a task may be tried when it fails for passing reasons."""
     masks_output: str = ""
