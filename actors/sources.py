@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from actors.detector import FaceDetector
 from actors.landmarker import FaceLandmarker
 from actors.mesh_swapper import SourceFace
+from actors.observer import FaceObserver
 from actors.recognizer import Recognizer, view
-from actors.tracker import Tracker
 from kernels.api import Kernels
 from kernels.picture import Picture, PictureFormat
 from scheduler.errors import SourceAmbiguous, SourceUnreadable, SourceWithoutFace
@@ -39,11 +39,11 @@ def load_sources(
         SourceWithoutFace: no face is found, or fewer than ``swap.source_face``.
         SourceAmbiguous: several faces, and no ``swap.source_face``.
     """
-    tracker = Tracker(detector, landmarker, kernels, np.eye(2, 3))
+    observer = FaceObserver(detector, landmarker, kernels, np.eye(2, 3))
     sources = []
     for path in swap.people[person]:
         rgb = read_picture(Path(path))
-        face = _choose(tracker.observe(_as_picture(rgb), 0), path, swap.source_face)
+        face = _choose(observer.observe(_as_picture(rgb), 0), path, swap.source_face)
         sources.append(SourceFace(image=rgb, landmarks=face.landmarks))
     return tuple(sources)
 
@@ -61,11 +61,11 @@ def embed_pictures(
         SourceUnreadable, SourceWithoutFace, SourceAmbiguous: as ``load_sources``.
     """
     upright = np.eye(2, 3)
-    tracker = Tracker(detector, landmarker, kernels, upright)
+    observer = FaceObserver(detector, landmarker, kernels, upright)
     rows = []
     for path in paths:
         picture = _as_picture(read_picture(Path(path)))
-        faces = tracker.observe(picture, 0)
+        faces = observer.observe(picture, 0)
         if len(faces) > 1:
             raise SourceAmbiguous(
                 f"{len(faces)} faces are in {path!r}", "one face", "cut the picture to one face"

@@ -11,25 +11,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from actors.compositor import Compositor
 from actors.decoder import Decoder
 from actors.encoder import Encoder
+from actors.follower import FaceFollower
 from actors.frames import Frame
 from actors.hashes import frame_hash
 from actors.lane_files import LaneFiles, write_table
 from actors.masks import MaskWriter
+from actors.observer import FaceObserver
 from actors.portraits import PortraitAlbum
 from actors.swapper import Swapper
 from actors.toolbox import Toolbox
-from actors.tracker import Tracker
+from actors.tracker import Tracker, held_back, reach
 from actors.transport.shm import Ring
-from kernels.cuts import luma_change, small_luma
 from kernels.geometry import Affine, display_affine
 from scheduler.chunks import Chunk
 from scheduler.jobs import AnalyseTask, Analysis, LaneTask, RenderTask, Segment
@@ -51,14 +50,22 @@ class Outcome:
 def span(task: LaneTask) -> tuple[int, int]:
     """Frames [start, stop) that the task decodes: its chunk, the halo, and no more than the film.
 
-    An analysis sees one frame before its chunk at least, since the change of picture that it
-    measures for each frame is that from the frame before.
+    An analysis sees at least what decides the faces of its chunk, whatever the plan says.
     """
-    before = task.chunk.warmup
+    before, after = task.chunk.warmup, task.chunk.tail
     if isinstance(task, AnalyseTask):
-        before = max(before, 1)
-    start, stop = task.chunk.start - before, task.chunk.stop + task.chunk.tail
-    return max(start, 0), min(stop, task.index.frames)
+        halo = reach(task.job.analysis.interval)
+        before, after = max(before, halo), max(after, halo)
+    return max(task.chunk.start - before, 0), min(task.chunk.stop + after, task.index.frames)
+
+
+def slots_needed(task: LaneTask, slots: int) -> int:
+    """Slots of the ring for a task: what its stages hold back comes on top where ``slots`` are too
+    few. Analysis works on one interval of frames while the next is decoded."""
+    if isinstance(task, AnalyseTask):
+        interval = task.job.analysis.interval
+        return max(slots, held_back(interval) + interval)
+    return slots
 
 
 def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
@@ -70,25 +77,26 @@ def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
 def detector(
     task: AnalyseTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Observes faces and measures changes; in the end writes the tables of the chunk."""
+    """Tracks faces and measures changes; in the end writes the tables of the chunk."""
+    chunk, settings = task.chunk, task.job.analysis
     display = _display(task.index)
-    tracker = Tracker(tools.detector, tools.landmarker, tools.kernels, display)
+    tracker = Tracker(
+        FaceObserver(tools.detector, tools.landmarker, tools.kernels, display),
+        FaceFollower(display),
+        interval=settings.interval,
+        expression=settings.expression,
+    )
     album = PortraitAlbum(tools.recognizer, tools.kernels, display) if task.job.identities else None
     faces: list[FaceObservation] = []
     changes: list[tuple[int, float]] = []
-    before: NDArray[np.uint8] | None = None
-    for frame in frames:
-        at = frame.handle.frame_index
-        luma = small_luma(frame.picture)
-        if _inside(task.chunk, frame):
-            seen = tracker.observe(frame.picture, at)
-            change = 0.0 if before is None else luma_change(before, luma)
+    for tracked in tracker.track(frames, chunk.start, chunk.stop):
+        faces += tracked.faces
+        if _inside(chunk, tracked.frame):
+            at = tracked.frame.handle.frame_index
+            changes.append((at, tracked.change))
             if album is not None:
-                album.add(frame.picture, at, seen, change)
-            faces += seen
-            changes.append((at, change))
-        before = luma
-        yield frame
+                album.add(tracked.frame.picture, at, tracked.faces, tracked.change)
+        yield tracked.frame
     files = LaneFiles(task)
     write_table(to_table(faces), files.faces)
     write_table(

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.segments import sync_folder
-from scheduler.jobs import Analysis
+from scheduler.jobs import AnalyseSettings, Analysis
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, SCHEMA
 
 FACES: Final = "faces.parquet"
@@ -34,8 +34,8 @@ class AnalysisCache:
     Args:
         folder: where; made when first needed.
         limit: bytes that all entries together may take; the newest one stays in any case.
-        program: a name for all that decides what an analysis finds, but the film: the program's
-            version, its models, its settings.
+        program: a name for all that decides what an analysis finds, but the film and the settings:
+            the program's version and its models.
     """
 
     def __init__(self, folder: Path, limit: int, program: str) -> None:
@@ -43,11 +43,11 @@ class AnalysisCache:
         self._limit = limit
         self._program = program
 
-    def key(self, media: Path) -> str:
+    def key(self, media: Path, settings: AnalyseSettings) -> str:
         """The name under which the analysis of a film is kept. Reads the whole file."""
         with media.open("rb") as file:
             film = hashlib.file_digest(file, "sha256").hexdigest()
-        return hashlib.sha256(f"{film}\n{self._program}".encode()).hexdigest()[:32]
+        return hashlib.sha256(f"{film}\n{settings}\n{self._program}".encode()).hexdigest()[:32]
 
     def find(self, key: str, *, identities: bool, folder: Path) -> Analysis | None:
         """The analysis of the whole film as one chunk, or None.

@@ -204,7 +204,7 @@ class JobService:
         index = probe(job.media)
         film = _Film(index=index, census=Census(index.frames))
         if self._analyses is not None:
-            film.key = self._analyses.key(Path(job.media))
+            film.key = self._analyses.key(Path(job.media), job.analysis)
             found = self._analyses.find(
                 film.key, identities=job.identities, folder=Path(job.folder)
             )

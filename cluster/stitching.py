@@ -21,6 +21,7 @@ from scheduler.identities import Identity, TrackLooks, find_identities
 from scheduler.jobs import Analysis, JobSpec
 from scheduler.runs import RunCounter, best_portraits
 from scheduler.selection import TrackFacts, cast_people, choose_people, rank, refer
+from scheduler.smooth import smoothed
 from scheduler.stitch import Stitcher, places
 from scheduler.tracks import PORTRAITS_SCHEMA, SCHEMA, STITCHED_SCHEMA
 
@@ -109,6 +110,7 @@ class FilmStitch:
         stitcher = Stitcher(cuts=self._cuts, looks=looks)
         columns = ["frame", "box", "score"]
         numbers: list[NDArray[np.int32]] = []
+        times: list[NDArray[np.int64]] = []
         sums: defaultdict[int, _Sums] = defaultdict(_Sums)
         together: Counter[tuple[int, int]] = Counter()
         of_track: defaultdict[int, list[int]] = defaultdict(list)
@@ -118,6 +120,7 @@ class FilmStitch:
             tracks = stitcher.number(table)
             numbers.append(tracks)
             frames, boxes = places(table)
+            times.append(frames)
             self._sum(sums, frames, boxes, np.asarray(table.column("score")), tracks)
             for frame, rows in _by_frame(frames):
                 together.update(combinations(sorted(tracks[rows].tolist()), 2))
@@ -133,13 +136,22 @@ class FilmStitch:
             people = refer(references, identities, job.faces.distance)
         facts = {track: _facts(s) for track, s in sums.items()}
         ranks = rank(facts, job.faces.order) if job.faces.mode == "one" else {}
-        swaps = 0
+        chosen = [
+            choose_people(job.faces, at, tracks, people, ranks)
+            for at, tracks in zip(times, numbers, strict=True)
+        ]
+        persons = np.concatenate(chosen)
+        numbered = (
+            _numbered(table, tracks)
+            for table, tracks in zip(self._tables(SCHEMA.names), numbers, strict=True)
+        )
+        row = 0
         with pq.ParquetWriter(job.tracks, STITCHED_SCHEMA) as writer:
-            for table, tracks in zip(self._tables(SCHEMA.names), numbers, strict=True):
-                frames = np.asarray(table.column("frame"), np.int64)
-                persons = choose_people(job.faces, frames, tracks, people, ranks)
-                joined = _joined(table, tracks, persons)
-                swaps += int(np.count_nonzero(persons >= 0))
+            for table in smoothed(numbered, cuts=self._cuts) if job.smooth else numbered:
+                # Smoothed rows come later than they went in, but in the same order.
+                people_here = pa.array(persons[row : row + table.num_rows], pa.int32())
+                joined = table.append_column(STITCHED_SCHEMA.field("person"), people_here)
+                row += table.num_rows
                 each(joined)
                 writer.write_table(joined)
         named = {track for identity in identities for track in identity.tracks}
@@ -150,7 +162,7 @@ class FilmStitch:
             unknown=len(left),
             samples=_samples(identities, portraits, of_track, where) if portraits else {},
             rows=sum(s.rows for s in sums.values()),
-            swaps=swaps,
+            swaps=int(np.count_nonzero(persons >= 0)),
             unknown_rows=sum(sums[track].rows for track in left),
         )
 
@@ -241,10 +253,9 @@ def _facts(entry: _Sums) -> TrackFacts:
     return TrackFacts(x=x, y=y, area=area, score=score)
 
 
-def _joined(table: pa.Table, tracks: NDArray[np.int32], persons: NDArray[np.int32]) -> pa.Table:
-    columns = {name: table.column(name) for name in SCHEMA.names}
-    columns |= {"track": pa.array(tracks, pa.int32()), "person": pa.array(persons, pa.int32())}
-    return pa.table([columns[name] for name in STITCHED_SCHEMA.names], schema=STITCHED_SCHEMA)
+def _numbered(table: pa.Table, tracks: NDArray[np.int32]) -> pa.Table:
+    at = SCHEMA.get_field_index("track")
+    return table.select(SCHEMA.names).set_column(at, SCHEMA.field(at), pa.array(tracks, pa.int32()))
 
 
 def _samples(

@@ -128,6 +128,13 @@ def submit(
             help="Side of the aligned crop; 0 fits it to the film's faces.",
         ),
     ] = 0,
+    no_smooth: Annotated[
+        bool,
+        typer.Option(
+            "--no-smooth",
+            help="Take faces where each frame shows them: no smoothing over neighbouring frames.",
+        ),
+    ] = False,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -313,6 +320,7 @@ def submit(
         source_face=source_face,
         crop_size=crop_size,
         chunk_seconds=chunk_seconds,
+        smooth=not no_smooth,
         overwrite=overwrite,
         work_dir=work_dir,
         masks=record_masks,

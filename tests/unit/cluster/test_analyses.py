@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.analyses import AnalysisCache
-from scheduler.jobs import Analysis
+from scheduler.jobs import AnalyseSettings, Analysis
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, to_table
 
 
@@ -65,8 +65,15 @@ def test_the_name_is_of_the_content_and_the_program(tmp_path: Path) -> None:
     same.write_bytes(b"film")
     other.write_bytes(b"another")
     one, two = (AnalysisCache(tmp_path, 1, program) for program in ("v1", "v2"))
-    assert one.key(film) == one.key(same)
-    assert len({one.key(film), one.key(other), two.key(film)}) == 3
+    plain, dense = AnalyseSettings(), AnalyseSettings(interval=1)
+    assert one.key(film, plain) == one.key(same, plain)
+    names = {
+        one.key(film, plain),
+        one.key(other, plain),
+        two.key(film, plain),
+        one.key(film, dense),
+    }
+    assert len(names) == 4
 
 
 def test_those_not_used_for_longest_go(tmp_path: Path, job: Path) -> None:
