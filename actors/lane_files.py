@@ -28,6 +28,10 @@ class LaneFiles:
         return self._named("frames.parquet")
 
     @property
+    def portraits(self) -> Path:
+        return self._named("portraits.parquet")
+
+    @property
     def masks(self) -> Path:
         return self._named("masks.parquet")
 

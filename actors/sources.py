@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from actors.detector import FaceDetector
 from actors.landmarker import FaceLandmarker
 from actors.mesh_swapper import SourceFace
 from actors.observer import FaceObserver
+from actors.recognizer import Recognizer, view
 from kernels.api import Kernels
 from kernels.picture import Picture, PictureFormat
 from scheduler.errors import SourceAmbiguous, SourceUnreadable, SourceWithoutFace
@@ -21,9 +23,16 @@ from scheduler.tracks import FaceObservation
 
 
 def load_sources(
-    swap: SwapSettings, detector: FaceDetector, landmarker: FaceLandmarker, kernels: Kernels
+    swap: SwapSettings,
+    detector: FaceDetector,
+    landmarker: FaceLandmarker,
+    kernels: Kernels,
+    person: int = 0,
 ) -> tuple[SourceFace, ...]:
-    """The chosen face of each source picture, in the order given.
+    """The chosen face of each source picture of one person, in the order given.
+
+    Args:
+        person: whose, of ``swap.people``.
 
     Raises:
         SourceUnreadable: a path is no picture.
@@ -32,11 +41,39 @@ def load_sources(
     """
     observer = FaceObserver(detector, landmarker, kernels, np.eye(2, 3))
     sources = []
-    for path in swap.sources:
+    for path in swap.people[person]:
         rgb = read_picture(Path(path))
         face = _choose(observer.observe(_as_picture(rgb), 0), path, swap.source_face)
         sources.append(SourceFace(image=rgb, landmarks=face.landmarks))
     return tuple(sources)
+
+
+def embed_pictures(
+    paths: Sequence[str],
+    recognizer: Recognizer,
+    detector: FaceDetector,
+    landmarker: FaceLandmarker,
+    kernels: Kernels,
+) -> NDArray[np.float64]:
+    """float64 [n, 128]: what the one face of each picture looks like.
+
+    Raises:
+        SourceUnreadable, SourceWithoutFace, SourceAmbiguous: as ``load_sources``.
+    """
+    upright = np.eye(2, 3)
+    observer = FaceObserver(detector, landmarker, kernels, upright)
+    rows = []
+    for path in paths:
+        picture = _as_picture(read_picture(Path(path)))
+        faces = observer.observe(picture, 0)
+        if len(faces) > 1:
+            raise SourceAmbiguous(
+                f"{len(faces)} faces are in {path!r}", "one face", "cut the picture to one face"
+            )
+        face = _choose(faces, path, None)
+        chip = recognizer.chip(picture, view(face.landmarks, upright), kernels)
+        rows.append(recognizer.embed(chip))
+    return np.array(rows, np.float64)
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

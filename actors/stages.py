@@ -24,6 +24,7 @@ from actors.hashes import frame_hash
 from actors.lane_files import LaneFiles, write_table
 from actors.masks import MaskWriter
 from actors.observer import FaceObserver
+from actors.portraits import PortraitAlbum
 from actors.swapper import Swapper
 from actors.toolbox import Toolbox
 from actors.tracker import Tracker, held_back
@@ -70,7 +71,7 @@ def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
 def detector(
     task: AnalyseTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Tracks faces and measures changes; in the end writes both tables of the chunk."""
+    """Tracks faces and measures changes; in the end writes the tables of the chunk."""
     chunk, settings = task.chunk, task.job.analysis
     display = _display(task.index)
     tracker = Tracker(
@@ -79,12 +80,16 @@ def detector(
         interval=settings.interval,
         expression=settings.expression,
     )
+    album = PortraitAlbum(tools.recognizer, tools.kernels, display) if task.job.identities else None
     faces: list[FaceObservation] = []
     changes: list[tuple[int, float]] = []
     for tracked in tracker.track(frames, chunk.start, chunk.stop):
         faces += tracked.faces
         if _inside(chunk, tracked.frame):
-            changes.append((tracked.frame.handle.frame_index, tracked.change))
+            at = tracked.frame.handle.frame_index
+            changes.append((at, tracked.change))
+            if album is not None:
+                album.add(tracked.frame.picture, at, tracked.faces, tracked.change)
         yield tracked.frame
     files = LaneFiles(task)
     write_table(to_table(faces), files.faces)
@@ -94,6 +99,8 @@ def detector(
         ),
         files.frames,
     )
+    if album is not None:
+        write_table(album.table(), files.portraits)
     outcome.result = Analysis(
         chunk=task.chunk.index,
         faces_path=str(files.faces),
@@ -101,6 +108,8 @@ def detector(
         frames=len(changes),
         faces=len(faces),
         cpu_ms={},
+        portraits_path=str(files.portraits) if album is not None else "",
+        embedded=album.embedded if album is not None else 0,
     )
 
 
@@ -110,8 +119,12 @@ def swapper(task: RenderTask, frames: Iterator[Frame], tools: Toolbox) -> Iterat
     if not faces:
         yield from frames  # nothing to set a source face up for
         return
-    face_swapper = tools.face_swapper(task.job.swap, task.crop_size)
-    stage = Swapper(face_swapper, tools.kernels, _display(task.index))
+    people = {face.person for seen in faces.values() for face in seen}
+    face_swappers = {
+        person: tools.face_swapper(task.job.swap, task.crop_size, person)
+        for person in sorted(people)
+    }
+    stage = Swapper(face_swappers, tools.kernels, _display(task.index))
     for frame in frames:
         stage.swap(frame, faces.get(frame.handle.frame_index, ()))
         yield frame
@@ -162,7 +175,7 @@ def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iter
 
 
 def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
-    """The stitched faces of the frames that the task decodes, by frame.
+    """The faces to swap in the frames that the task decodes, by frame.
 
     Only the row groups that may hold such frames are read: memory does not grow with the film.
     """
@@ -176,7 +189,8 @@ def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
         table = file.read_row_groups(groups, use_threads=False)
     column = table.column("frame")
     table = table.filter(pc.and_(pc.greater_equal(column, start), pc.less(column, stop)))
-    return {at: list(rows) for at, rows in groupby(from_table(table), lambda face: face.frame)}
+    faces = (face for face in from_table(table) if face.person >= 0)
+    return {at: list(rows) for at, rows in groupby(faces, lambda face: face.frame)}
 
 
 def _inside(chunk: Chunk, frame: Frame) -> bool:

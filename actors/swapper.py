@@ -6,7 +6,7 @@ the results into the frame's slot, where the compositor finds them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -59,15 +59,18 @@ class Swapper:
     """Swaps the faces of a frame.
 
     Args:
-        face_swapper: which face, and how.
+        face_swappers: by person, the size of all the same.
         kernels: cuts the crops.
         display: float64 [2, 3] coded frame pixels -> upright square display pixels.
     """
 
     def __init__(
-        self, face_swapper: FaceSwapper, kernels: Kernels, display: NDArray[np.float64]
+        self,
+        face_swappers: Mapping[int, FaceSwapper],
+        kernels: Kernels,
+        display: NDArray[np.float64],
     ) -> None:
-        self._face_swapper = face_swapper
+        self._face_swappers = face_swappers
         self._kernels = kernels
         self._display = display
 
@@ -81,13 +84,14 @@ class Swapper:
         for i, face in enumerate(faces):
             affine, crop, landmarks = self.prepare(frame, face)
             frame.affines[i] = affine
-            self._face_swapper.swap(crop, landmarks, frame.crops[i])
+            self._face_swappers[face.person].swap(crop, landmarks, frame.crops[i])
 
     def prepare(
         self, frame: Frame, face: FaceObservation
     ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float64]]:
         """(affine float64 [2, 3] frame -> crop, crop float32 [size, size, 3], landmarks in it)."""
-        aligned = self._face_swapper.affine(apply(self._display, face.landmarks))
+        face_swapper = self._face_swappers[face.person]
+        aligned = face_swapper.affine(apply(self._display, face.landmarks))
         affine = compose(aligned, self._display)
-        crop = self._kernels.crop(frame.picture, affine, self._face_swapper.size)
+        crop = self._kernels.crop(frame.picture, affine, face_swapper.size)
         return affine, crop, apply(affine, face.landmarks)

@@ -11,6 +11,7 @@ from actors.detector import FaceDetector
 from actors.landmarker import FaceLandmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
+from actors.recognizer import Recognizer
 from actors.sources import load_sources
 from actors.swapper import FaceSwapper
 from kernels.cpu import CpuKernels
@@ -21,6 +22,8 @@ DETECTOR: Final = "face_detection_full_range"
 LANDMARKER: Final = "face_landmark"
 EMBEDDED: Final = (DETECTOR, LANDMARKER)
 """Models that every job needs."""
+RECOGNIZER: Final = "dlib_face_recognition_resnet_128"
+"""Needed by jobs that ask who is who."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,7 @@ class Toolbox:
 
     def __init__(self, kit: LaneKit) -> None:
         self.kit = kit
-        self._swapper: tuple[SwapSettings, int, FaceSwapper] | None = None
+        self._swappers: tuple[SwapSettings, int, dict[int, FaceSwapper]] | None = None
 
     @cached_property
     def kernels(self) -> CpuKernels:
@@ -61,16 +64,23 @@ class Toolbox:
     def landmarker(self) -> FaceLandmarker:
         return FaceLandmarker(self._model(LANDMARKER), self.kit.threads)
 
-    def face_swapper(self, swap: SwapSettings, crop_size: int) -> FaceSwapper:
-        """The swapper that ``swap.model`` names, with its source face set up."""
-        if self._swapper is None or self._swapper[:2] != (swap, crop_size):
+    @cached_property
+    def recognizer(self) -> Recognizer:
+        return Recognizer(self._model(RECOGNIZER))
+
+    def face_swapper(self, swap: SwapSettings, crop_size: int, person: int = 0) -> FaceSwapper:
+        """The swapper that ``swap.model`` names, with the source face of a person set up."""
+        if self._swappers is None or self._swappers[:2] != (swap, crop_size):
+            self._swappers = (swap, crop_size, {})
+        ready = self._swappers[2]
+        if person not in ready:
             if swap.model != "mesh":
                 raise SettingInvalid(
                     f"the swapper {swap.model!r}", "mesh", "choose another with --swapper"
                 )
-            sources = load_sources(swap, self.detector, self.landmarker, self.kernels)
-            self._swapper = (swap, crop_size, MeshSwapper(sources, crop_size))
-        return self._swapper[2]
+            sources = load_sources(swap, self.detector, self.landmarker, self.kernels, person)
+            ready[person] = MeshSwapper(sources, crop_size)
+        return ready[person]
 
     def _model(self, name: str) -> Path:
         return ModelStore(self.kit.cache_dir).path(name)

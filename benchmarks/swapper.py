@@ -61,7 +61,7 @@ def faces(store: ModelStore) -> tuple[SourceFace, dict[int, list[Case]]]:
         index.width, index.height, float(index.sample_aspect_ratio), index.rotation
     )
     observer = FaceObserver(detector, landmarker, kernels, display)
-    swappers = {size: Swapper(MeshSwapper([source], size), kernels, display) for size in SIZES}
+    swappers = {size: Swapper({0: MeshSwapper([source], size)}, kernels, display) for size in SIZES}
     cases: dict[int, list[Case]] = {size: [] for size in SIZES}
     ring = Ring.create(SlotLayout(format=picture_format(index), faces=0, crop_size=1), 2)
     for frame in Decoder(index).decode(0, max(FRAMES) + 1, ring):

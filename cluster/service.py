@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,14 +17,18 @@ from typing import Final
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from actors.muxer import check_container, join
 from actors.prober import probe
 from actors.tracker import reach
+from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.folders import claim, release
 from cluster.publish import publish_film, publish_hashes, publish_masks
+from cluster.stitching import FilmStitch, Stitched
 from kernels.cuts import find_cuts
+from kernels.geometry import display_affine
 from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
 from scheduler.errors import FramesLost, storage_error
@@ -45,10 +50,7 @@ from scheduler.ledger import (
 )
 from scheduler.media import VideoIndex
 from scheduler.progress import JobSnapshot
-from scheduler.smooth import smoothed
-from scheduler.stitch import Stitcher
 from scheduler.tally import Tally
-from scheduler.tracks import SCHEMA
 
 POLL_SECONDS: Final = 0.2
 
@@ -63,8 +65,33 @@ class _Film:
     segments: dict[int, Segment] = field(default_factory=dict)
     census: Census = field(default_factory=lambda: Census(0))
     cuts: int = 0
-    tracks: int = 0
+    stitched: Stitched | None = None
     crop_size: int = 0
+    key: str = ""
+    """Of its analysis in the cache; empty: without one."""
+    cached: bool = False
+    """The analysis came from the cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What is known of a film before it is rendered."""
+
+    index: VideoIndex
+    stitched: Stitched
+    census: Census
+    cuts: int
+    chunks: tuple[Chunk, ...]
+    """As they would be rendered."""
+    crop_size: int
+    cached: bool
+    """The analysis came from the cache."""
+    seconds: float
+    """Wall time of the analysis."""
+    cpu_ms: dict[str, float]
+    """CPU milliseconds by stage of the analysis, over the film."""
+    embedded: int
+    """Faces that the recogniser looked at."""
 
 
 class JobService:
@@ -77,6 +104,9 @@ class JobService:
         watch: is told how far the job is, a few times a second.
         note: is told what the user should know though it stops nothing.
         marking: container metadata for the result (says that faces were altered, and by what).
+        embed_references: [n, 128] embeddings of the pictures in ``job.faces.references``;
+            only jobs that have some need it.
+        analyses: where analyses are kept; None: nowhere.
     """
 
     def __init__(
@@ -87,12 +117,16 @@ class JobService:
         watch: Callable[[JobSnapshot], None],
         note: Callable[[str], None],
         marking: dict[str, str],
+        embed_references: Callable[[JobSpec], NDArray[np.float64]] | None = None,
+        analyses: AnalysisCache | None = None,
     ) -> None:
         self._open_executor = open_executor
         self._check_sources = check_sources
         self._watch = watch
         self._note = note
         self._marking = marking
+        self._embed_references = embed_references
+        self._analyses = analyses
         self._ledger = Ledger()
         self._tally: Tally | None = None
         self._phases: dict[str, float] = {}
@@ -107,42 +141,105 @@ class JobService:
             SwapfarmError: why the job cannot be finished.
         """
         began = time.monotonic()
+        with self._folder(job, keep):
+            film = self._probe(job)
+            for sentence in check_container(film.index, Path(job.output), job.encoder):
+                self._note(sentence)
+            self._check_sources(job)
+            self._announce(job, "start")
+            with closing(self._open_executor()) as executor:
+                self._drive(job, film, executor)
+            return self._summary(job, film, time.monotonic() - began)
+
+    def survey(self, job: JobSpec) -> Survey:
+        """Analyse and stitch, and render nothing: who is in the film, and what is to be done.
+
+        Raises:
+            SwapfarmError: why that is not possible.
+        """
+        with self._folder(job, keep=False):
+            film = self._probe(job)
+            self._check_sources(job)
+            began = time.monotonic()
+            if film.cached:
+                self._stitch(job, film)
+            else:
+                self._announce(job, "start")
+                with closing(self._open_executor()) as executor:
+                    self._drive(job, film, executor, survey=True)
+            assert film.stitched is not None
+            cpu: defaultdict[str, float] = defaultdict(float)
+            for analysis in film.analyses.values():
+                for stage, ms in analysis.cpu_ms.items():
+                    cpu[stage] += ms
+            return Survey(
+                index=film.index,
+                stitched=film.stitched,
+                census=film.census,
+                cuts=film.cuts,
+                chunks=film.chunks["render"],
+                crop_size=film.crop_size,
+                cached=film.cached,
+                seconds=time.monotonic() - began,
+                cpu_ms=dict(cpu),
+                embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+            )
+
+    @contextmanager
+    def _folder(self, job: JobSpec, keep: bool) -> Iterator[None]:
+        """The job's folder, gone in the end unless all went well and it is to be kept."""
         self._ledger = Ledger(attempts=job.attempts)
         folder, partial = Path(job.folder), Path(job.partial)
         claim(folder, partial)
         kept = False
         try:
-            self._announce(job, "probe")
-            index = probe(job.media)
-            for sentence in check_container(index, Path(job.output), job.encoder):
-                self._note(sentence)
-            self._check_sources(job)
-            film = _Film(index=index, census=Census(index.frames))
-            self._announce(job, "start")
-            executor = self._open_executor()
-            try:
-                self._drive(job, film, executor)
-            finally:
-                executor.close()
+            yield
             kept = keep
-            return self._summary(job, film, time.monotonic() - began)
         except OSError as error:
             raise storage_error(error, str(error.filename or folder)) from error
         finally:
             release(folder, partial, keep=kept)
 
-    def _drive(self, job: JobSpec, film: _Film, executor: Executor) -> None:
-        """The loop: events in, instructions out, until nothing is left to do."""
-        halo = reach(job.analysis.interval)
-        chunks = plan_chunks(film.index, seconds=job.chunk_seconds, halo=halo)
-        todo = self._plan(job, film, "analyse", chunks)
+    def _probe(self, job: JobSpec) -> _Film:
+        self._announce(job, "probe")
+        index = probe(job.media)
+        film = _Film(index=index, census=Census(index.frames))
+        if self._analyses is not None:
+            film.key = self._analyses.key(Path(job.media), job.analysis)
+            found = self._analyses.find(
+                film.key, identities=job.identities, folder=Path(job.folder)
+            )
+            if found is not None and found.frames == index.frames:
+                self._note("analysis from cache")
+                film.cached = True
+                film.analyses = {0: found}
+                film.chunks["analyse"] = (Chunk(index=0, start=0, stop=index.frames),)
+        return film
+
+    def _drive(
+        self, job: JobSpec, film: _Film, executor: Executor, *, survey: bool = False
+    ) -> None:
+        """The loop: events in, instructions out, until nothing is left to do.
+
+        Args:
+            survey: stop after the stitch.
+        """
+        if film.cached:
+            todo = self._stitch(job, film)
+        else:
+            halo = reach(job.analysis.interval)
+            chunks = plan_chunks(film.index, seconds=job.chunk_seconds, halo=halo)
+            todo = self._plan(job, film, "analyse", chunks)
         while True:
             for instruction in todo:
                 match instruction:
                     case Start():
                         executor.start(self._task(job, film, instruction), instruction.lane)
                     case Stitch():
+                        self._keep_analyses(film)
                         todo = self._stitch(job, film)
+                        if survey:
+                            return
                         break
                     case Join():
                         todo = self._join(job, film)
@@ -206,9 +303,18 @@ class JobService:
             index=film.index,
             chunk=chunk,
             attempt=start.attempt,
-            faces=film.census.most_faces(chunk.start, chunk.stop),
+            faces=film.census.most_swaps(chunk.start, chunk.stop),
             crop_size=film.crop_size,
         )
+
+    def _keep_analyses(self, film: _Film) -> None:
+        if self._analyses is None:
+            return
+        analyses = [film.analyses[chunk.index] for chunk in film.chunks["analyse"]]
+        try:
+            self._analyses.keep(film.key, analyses)
+        except OSError as error:
+            self._note(f"the analysis could not be kept for another time ({error.strerror})")
 
     def _stitch(self, job: JobSpec, film: _Film) -> list[Instruction]:
         """Join the chunk tables, find the cuts and plan the renders."""
@@ -219,16 +325,14 @@ class JobService:
             for a in analyses
         ]
         cuts = find_cuts(np.concatenate(changes).astype(np.float32))
-        stitcher = Stitcher(cuts=cuts)
-        tables = (
-            stitcher.extend(pq.read_table(analysis.faces_path, schema=SCHEMA))
-            for analysis in analyses
-        )
-        with pq.ParquetWriter(job.tracks, SCHEMA) as writer:
-            for table in smoothed(tables, cuts=cuts) if job.smooth else tables:
-                film.census.add(table)
-                writer.write_table(table)
-        film.cuts, film.tracks = len(cuts), stitcher.tracks
+        ratio = float(film.index.sample_aspect_ratio)
+        display = display_affine(film.index.width, film.index.height, ratio, film.index.rotation)
+        references = None
+        if job.faces.references and self._embed_references is not None:
+            references = self._embed_references(job)
+        stitch = FilmStitch(analyses, cuts, display)
+        film.stitched = stitch.write(job, references, film.census.add)
+        film.cuts = len(cuts)
         film.crop_size = job.swap.crop_size or film.census.crop_size()
         chunks = plan_chunks(film.index, seconds=job.chunk_seconds, cuts=cuts)
         return self._plan(job, film, "render", chunks)
@@ -278,7 +382,7 @@ class JobService:
             output=job.output,
             frames=film.index.frames,
             faces=film.census.faces,
-            tracks=film.tracks,
+            tracks=film.stitched.tracks if film.stitched else 0,
             frames_with_faces=film.census.frames_with_faces,
             swapped_frames=sum(s.swapped_frames for s in film.segments.values()),
             cuts=film.cuts,
@@ -288,4 +392,8 @@ class JobService:
             seconds=seconds,
             phase_seconds={name: after - at for (name, at), (_, after) in pairwise(times)},
             cpu_ms_per_frame={stage: ms / film.index.frames for stage, ms in cpu.items()},
+            swaps=film.census.swaps,
+            megapixels=film.index.width * film.index.height / 1e6,
+            analysis_cached=film.cached,
+            embedded=sum(analysis.embedded for analysis in film.analyses.values()),
         )

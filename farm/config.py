@@ -49,6 +49,8 @@ class Settings(_Section):
     """Models, samples and analyses that can be fetched or made again."""
     state_dir: Path
     """Job folders and crash reports."""
+    analysis_gb: float = Field(default=4.0, ge=0)
+    """Room for analyses in the cache folder, in GB; 0: none are kept."""
     chunk_seconds: float = Field(default=8.0, gt=0, le=600)
     lanes: int = Field(default=0, ge=0, le=1024)
     """Lanes on this machine; 0: as many as its cores bear."""

@@ -52,15 +52,18 @@ def evenly(frames: int, wanted: int) -> list[int]:
     return [(2 * place + 1) * frames // (2 * count) for place in range(count)]
 
 
-def read_frames(index: VideoIndex, wanted: Sequence[int]) -> Iterator[Image]:
-    """The wanted frames as a player shows them: turned, in square pixels, CELL on the long side.
+def read_frames(index: VideoIndex, wanted: Sequence[int], longest: int = CELL) -> Iterator[Image]:
+    """The wanted frames as a player shows them: turned, in square pixels.
+
+    Args:
+        longest: pixels on the long side; 0: as many as the film has.
 
     Raises:
         FramesLost: the decoder does not give a frame that the index names.
     """
     with open_film(index.path) as container:
         for frame in wanted:
-            yield _upright(_decode(container, index, frame), index)
+            yield _upright(_decode(container, index, frame), index, longest)
 
 
 def _decode(container: InputContainer, index: VideoIndex, wanted: int) -> VideoFrame:
@@ -84,7 +87,7 @@ def _decode(container: InputContainer, index: VideoIndex, wanted: int) -> VideoF
         keyframe = index.keyframe_before(keyframe - 1)
 
 
-def _upright(frame: VideoFrame, index: VideoIndex) -> Image:
+def _upright(frame: VideoFrame, index: VideoIndex, longest: int) -> Image:
     layout = picture_format(index)
     rgb = frame.reformat(
         format="rgb24",
@@ -94,7 +97,7 @@ def _upright(frame: VideoFrame, index: VideoIndex) -> Image:
         dst_color_range=ColorRange.JPEG,
     ).to_ndarray()
     width = max(1, round(index.width * index.sample_aspect_ratio))
-    scale = CELL / max(width, index.height)
+    scale = longest / max(width, index.height) if longest else 1.0
     size = (max(1, round(width * scale)), max(1, round(index.height * scale)))
     shown = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     return np.ascontiguousarray(np.rot90(shown, -(index.rotation // 90)), dtype=np.uint8)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.fingerprint import analysis_fingerprint
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
-from actors.sources import load_sources
-from actors.toolbox import EMBEDDED, LaneKit, Toolbox
+from actors.sources import embed_pictures, load_sources
+from actors.toolbox import EMBEDDED, RECOGNIZER, LaneKit, Toolbox
+from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.inline import InlineExecutor
 from cluster.layout import choose_layout
 from cluster.ray_executor import RayExecutor
-from cluster.service import JobService
+from cluster.service import JobService, Survey
 from cluster.session import Session
 from farm.config import Settings
 from farm.progress import Display
+from farm.rates import RateBook, kind_of, measured
 from scheduler.jobs import JobSpec, JobSummary
 
 
@@ -53,17 +61,73 @@ def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Dis
     Raises:
         SwapfarmError: why it cannot be finished; nothing of it is left.
     """
+    with _service(job, settings, options, display) as service:
+        summary = service.run(job, keep=options.keep)
+    rates = measured(summary, lanes_of(options))
+    if rates is not None:
+        rate_book(settings).add(kind_of(job, summary.crop_size), rates)
+    return summary
+
+
+def rate_book(settings: Settings) -> RateBook:
+    """What this machine has been measured to do."""
+    return RateBook(settings.state_dir / "rates.json")
+
+
+def lanes_of(options: FarmOptions) -> int:
+    """How many lanes a job gets on this machine, without asking Ray."""
+    if not options.ray:
+        return 1
+    return choose_layout(len(os.sched_getaffinity(0)), lanes=options.lanes)[0]
+
+
+def survey_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Display) -> Survey:
+    """Analyse a job's film and find out what there is to do, and render nothing.
+
+    Raises:
+        SwapfarmError: why that is not possible; nothing of it is left.
+    """
+    with _service(job, settings, options, display) as service:
+        return service.survey(job)
+
+
+@contextmanager
+def _service(
+    job: JobSpec, settings: Settings, options: FarmOptions, display: Display
+) -> Iterator[JobService]:
     store = ModelStore(settings.cache_dir)
     kit = LaneKit(cache_dir=settings.cache_dir)
     tools = Toolbox(kit)
+    models = (*EMBEDDED, *((RECOGNIZER,) if job.identities else ()))
 
     def check_sources(spec: JobSpec) -> None:
-        for name in EMBEDDED:
+        for name in models:
             if not store.present(name):
-                display.event("model", f"fetching {name}", model=name)
+                why = " (to tell people apart)" if name == RECOGNIZER else ""
+                display.event("model", f"fetching {name}{why}", model=name)
             store.path(name)
-        load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels)
+        for person, pictures in enumerate(spec.swap.people):
+            if pictures:
+                load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels, person)
+        if spec.faces.references:
+            embed_references(spec)
 
+    def embed_references(spec: JobSpec) -> NDArray[np.float64]:
+        return embed_pictures(
+            spec.faces.references,
+            tools.recognizer,
+            tools.detector,
+            tools.landmarker,
+            tools.kernels,
+        )
+
+    analyses = None
+    if settings.analysis_gb:
+        analyses = AnalysisCache(
+            settings.cache_dir / "analysis",
+            int(settings.analysis_gb * 1e9),
+            analysis_fingerprint(store.registry, (*EMBEDDED, RECOGNIZER)),
+        )
     with ExitStack() as stack:
 
         def open_executor() -> Executor:
@@ -76,11 +140,12 @@ def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Dis
             display.event("lanes", lanes=lanes, processes=processes, local=session.local)
             return RayExecutor(session, kit, lanes, lane_processes(processes))
 
-        service = JobService(
+        yield JobService(
             open_executor=open_executor,
             check_sources=check_sources,
             watch=display.update,
             note=lambda sentence: display.event("note", sentence),
             marking=marking(job),
+            embed_references=embed_references,
+            analyses=analyses,
         )
-        return service.run(job, keep=options.keep)

@@ -12,7 +12,8 @@ from typing import Final
 from actors.muxer import FORMATS
 from farm.config import Settings
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
-from scheduler.jobs import EncoderSettings, JobSpec, SwapSettings
+from scheduler.jobs import EncoderSettings, FaceChoice, JobSpec, Role, SwapSettings
+from scheduler.selection import MODES, ORDERS
 
 CODECS: Final = {
     "libx264": ("veryfast", 18),
@@ -125,11 +126,89 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path.expanduser()))
 
 
+def parse_swaps(swaps: Sequence[str]) -> tuple[Role, ...]:
+    """``A=alice.jpg`` of --swap; a letter that comes again has several pictures of one person.
+
+    Raises:
+        SettingInvalid: no letter, no picture, or no ``=`` between them.
+    """
+    roles: dict[str, list[str]] = {}
+    for swap in swaps:
+        letter, equals, picture = swap.partition("=")
+        if not (equals and picture and letter.isascii() and letter.isalpha()):
+            raise SettingInvalid(
+                f"--swap {swap!r}",
+                "a letter of `farm faces` and a picture, as in A=alice.jpg",
+                "see who is who with `farm faces VIDEO`",
+            )
+        roles.setdefault(letter.upper(), []).append(str(absolute(Path(picture))))
+    return tuple(Role(identity=name, sources=tuple(roles[name])) for name in sorted(roles))
+
+
+def face_choice(
+    *, faces: str | None, order: str | None, references: Sequence[Path], distance: float | None
+) -> FaceChoice:
+    """The choice that --faces, --face-order, --reference and --reference-distance describe.
+
+    Raises:
+        SettingInvalid: an unknown word, or options that do not go together.
+    """
+    mode = faces or ("reference" if references else "many")
+    if mode not in MODES:
+        raise SettingInvalid(f"--faces {mode}", "one of " + ", ".join(MODES), "choose one of these")
+    if (mode == "reference") != bool(references):
+        raise SettingInvalid(
+            f"--faces {mode} {'with' if references else 'without'} --reference",
+            "--faces reference together with --reference FACE",
+            "leave --faces out: --reference alone is enough",
+        )
+    if order is not None and mode != "one":
+        raise SettingInvalid(
+            f"--face-order with --faces {mode}",
+            "--faces one: of many, the order decides nothing",
+            "add --faces one, or leave the order out",
+        )
+    if order is not None and order not in ORDERS:
+        raise SettingInvalid(
+            f"--face-order {order}", "one of " + ", ".join(ORDERS), "choose one of these"
+        )
+    if distance is not None and not references:
+        raise SettingInvalid(
+            "--reference-distance without --reference", "a picture to compare with", "add one"
+        )
+    default = FaceChoice()
+    return FaceChoice(
+        mode=mode,
+        order=order or default.order,
+        references=tuple(str(absolute(path)) for path in references),
+        distance=default.distance if distance is None else distance,
+    )
+
+
+def survey_job_spec(
+    settings: Settings, *, video: Path, chunk_seconds: float | None = None, identities: bool = True
+) -> JobSpec:
+    """A job that is only surveyed (``farm faces``): it has nothing to put on and no output."""
+    job_id = new_job_id()
+    folder = settings.state_dir / "jobs" / job_id
+    return JobSpec(
+        job_id=job_id,
+        media=str(absolute(video)),
+        output=str(folder / "survey.mp4"),
+        folder=str(folder),
+        swap=SwapSettings(),
+        identities=identities,
+        chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
+    )
+
+
 def build_job(
     settings: Settings,
     *,
     video: Path,
-    sources: Sequence[Path],
+    sources: Sequence[Path] = (),
+    swaps: Sequence[str] = (),
+    faces: FaceChoice | None = None,
     output: Path | None,
     encoder: EncoderSettings,
     swapper: str = "mesh",
@@ -152,12 +231,26 @@ def build_job(
         raise SettingInvalid(
             f"swapper {swapper!r}", "one of " + ", ".join(SWAPPERS), "choose one with --swapper"
         )
-    if not sources:
-        raise SettingInvalid("no --source", "a picture of the face to put on", "add --source FACE")
+    cast = parse_swaps(swaps)
+    choice = faces or FaceChoice()
+    if not sources and not cast:
+        raise SettingInvalid(
+            "neither --source nor --swap",
+            "a picture of the face to put on",
+            "add --source FACE, or --swap A=FACE to name who gets it",
+        )
+    if cast and (sources or choice != FaceChoice()):
+        raise SettingInvalid(
+            f"--swap beside {'--source' if sources else '--faces or --reference'}",
+            "one way to say whose faces are swapped",
+            "leave one of them out",
+        )
     video = absolute(video)
-    faces = [absolute(source) for source in sources]
+    pictures = [absolute(source) for source in sources]
+    given = [*pictures, *(Path(p) for role in cast for p in role.sources)]
+    given += [Path(p) for p in choice.references]
     result = absolute(output) if output else default_output(video, encoder.codec)
-    check_output(result, [video, *faces], overwrite=overwrite)
+    check_output(result, [video, *given], overwrite=overwrite)
     for extra in (masks, hashes):
         if extra:
             check_folder(absolute(extra))
@@ -170,10 +263,13 @@ def build_job(
         folder=str(root / job_id),
         swap=SwapSettings(
             model=swapper,
-            sources=tuple(map(str, faces)),
+            sources=tuple(map(str, pictures)),
+            cast=cast,
             source_face=source_face,
             crop_size=crop_size,
         ),
+        faces=choice,
+        identities=bool(cast) or choice.mode == "reference",
         encoder=encoder,
         chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
         smooth=smooth,

@@ -21,14 +21,18 @@ class Census:
 
     def __init__(self, frames: int) -> None:
         self._counts = np.zeros(frames, np.int32)
+        self._swaps = np.zeros(frames, np.int32)
         self._sides: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
 
     def add(self, table: pa.Table) -> None:
-        """Count one chunk's rows (``scheduler.tracks.SCHEMA``)."""
-        np.add.at(self._counts, table.column("frame").to_numpy(), 1)
+        """Count one chunk's rows (``scheduler.tracks.STITCHED_SCHEMA``)."""
+        frames = table.column("frame").to_numpy()
+        chosen = table.column("person").to_numpy() >= 0
+        np.add.at(self._counts, frames, 1)
+        np.add.at(self._swaps, frames[chosen], 1)
         boxes = np.asarray(
             table.column("box").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        ).reshape(-1, 4)
+        ).reshape(-1, 4)[chosen]
         self._sides.append(
             np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]).astype(np.float32)
         )
@@ -42,12 +46,21 @@ class Census:
     def frames_with_faces(self) -> int:
         return int(np.count_nonzero(self._counts))
 
-    def most_faces(self, start: int, stop: int) -> int:
-        """The most faces that any frame of [start, stop) has."""
-        return int(self._counts[start:stop].max(initial=0))
+    @property
+    def swaps(self) -> int:
+        """Faces that are swapped, counted once for each frame that they are in."""
+        return int(self._swaps.sum())
+
+    def swaps_in(self, start: int, stop: int) -> int:
+        """Faces that are swapped in frames of [start, stop)."""
+        return int(self._swaps[start:stop].sum())
+
+    def most_swaps(self, start: int, stop: int) -> int:
+        """The most faces that are swapped in any frame of [start, stop)."""
+        return int(self._swaps[start:stop].max(initial=0))
 
     def crop_size(self) -> int:
-        """Side of the aligned crop in pixels that keeps nine of ten faces at their own detail.
+        """Side of the aligned crop in pixels that keeps nine of ten swapped faces at their detail.
 
         The same for the whole film, so it cannot differ between chunks.
         """

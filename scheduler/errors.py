@@ -87,6 +87,12 @@ class SourceAmbiguous(InputError):
     code = "source.ambiguous"
 
 
+class IdentityUnknown(InputError):
+    """A letter or a reference names nobody in the film."""
+
+    code = "identity.unknown"
+
+
 class OutputInvalid(InputError):
     code = "output.invalid"
 

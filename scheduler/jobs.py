@@ -24,17 +24,61 @@ class EncoderSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """One of the film's people, and whose face that person gets."""
+
+    identity: str
+    """Letter of the identity (``scheduler.identities``)."""
+    sources: tuple[str, ...]
+    """Absolute paths of pictures of one person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceChoice:
+    """Which of the film's faces are swapped, where not all are."""
+
+    mode: str = "many"
+    """many: all; one: the first of each frame by ``order``; reference: those who look like the
+    person in ``references``."""
+    order: str = "large-small"
+    """One of ``scheduler.selection.ORDERS``."""
+    references: tuple[str, ...] = ()
+    """Absolute paths of pictures of the person to look for."""
+    distance: float = 0.6
+    """Largest distance of embeddings at which an identity is the person of the references."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwapSettings:
     """What is put on the faces."""
 
     model: str = "mesh"
     """Name of a swapper."""
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = ()
     """Absolute paths of pictures of the one person whose face is put on."""
+    cast: tuple[Role, ...] = ()
+    """Instead of ``sources``: whose face each of the film's people gets. Others are left alone."""
     source_face: int | None = None
     """Which face of a source picture with several, from the left, 1-based."""
     crop_size: int = 0
     """Side of the aligned crop in pixels; 0: chosen from the size of the film's faces."""
+
+    @property
+    def people(self) -> tuple[tuple[str, ...], ...]:
+        """Source pictures of each person that is put on faces, by the number in the table."""
+        return tuple(role.sources for role in self.cast) if self.cast else (self.sources,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalyseSettings:
+    """How faces are found and tracked. All that decides the tables of an analysis."""
+
+    interval: int = 6
+    """The detector looks at each frame whose number is a multiple of this (and at the ends of
+    shots); faces are tracked between. 1 to 24; 1: at every frame."""
+    expression: bool = True
+    """The mesh looks at every frame. Without it, mouth and eyelids move less between detections
+    than they do: enough for swappers that only need the pose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +105,9 @@ class JobSpec:
     folder: str
     """Absolute path of the job's own folder for analysis and segments."""
     swap: SwapSettings
+    faces: FaceChoice = field(default_factory=FaceChoice)
+    identities: bool = False
+    """Whether the analysis must find out who is who; needs the recogniser."""
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     analysis: AnalyseSettings = field(default_factory=AnalyseSettings)
     chunk_seconds: float = 8.0
@@ -141,6 +188,10 @@ class Analysis:
     faces: int
     cpu_ms: dict[str, float]
     """CPU milliseconds by stage, for benchmarks and reports."""
+    portraits_path: str = ""
+    """Parquet after ``scheduler.tracks.PORTRAITS_SCHEMA``; empty without ``JobSpec.identities``."""
+    embedded: int = 0
+    """Faces that the recogniser looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +237,14 @@ class JobSummary:
     phase_seconds: dict[str, float]
     cpu_ms_per_frame: dict[str, float]
     """CPU milliseconds of each stage over the film's frames."""
+    swaps: int = 0
+    """Faces swapped, counted once for each frame that they are in."""
+    megapixels: float = 0.0
+    """Of one frame."""
+    analysis_cached: bool = False
+    """The film was not analysed again."""
+    embedded: int = 0
+    """Faces that the recogniser looked at."""
 
     @property
     def fps(self) -> float:

@@ -27,6 +27,25 @@ SCHEMA: Final = pa.schema(
 x y pairs, both in pixels of the coded picture (pixel centres on whole numbers). score: the
 detector's, 0..1. visible: the mesh's face presence, 0..1."""
 
+STITCHED_SCHEMA: Final = SCHEMA.append(pa.field("person", pa.int32(), nullable=False))
+"""The joined table. person: which of the job's people is put on the face
+(``SwapSettings.people``); -1: the face stays as it is."""
+
+EMBEDDING: Final = 128
+"""Numbers of an embedding."""
+
+PORTRAITS_SCHEMA: Final = pa.schema(
+    [
+        pa.field("frame", pa.int64(), nullable=False),
+        pa.field("place", pa.int32(), nullable=False),
+        pa.field("quality", pa.float32(), nullable=False),
+        pa.field("embedding", pa.list_(pa.float32(), EMBEDDING), nullable=False),
+    ]
+)
+"""The looks of faces at their best. frame, place: the row that was looked at, the place-th of its
+frame. quality: 0..1, how well the face is seen. embedding: the recogniser's; the Euclidean distance
+of two says how likely they show one person."""
+
 FRAMES_SCHEMA: Final = pa.schema(
     [
         pa.field("frame", pa.int64(), nullable=False),
@@ -49,10 +68,12 @@ class FaceObservation:
     """[468, 2] x y in pixels of the coded picture."""
     score: float
     visible: float
+    person: int = 0
+    """Which of the job's people is put on it; -1: none. Known after the stitch."""
 
 
 def to_table(faces: Iterable[FaceObservation]) -> pa.Table:
-    """Rows in the order given, after ``SCHEMA``."""
+    """Rows in the order given, after ``SCHEMA``; persons are not kept."""
     rows = list(faces)
     flat = {
         "box": np.stack([f.box for f in rows]) if rows else np.zeros((0, 4)),
@@ -74,7 +95,10 @@ def to_table(faces: Iterable[FaceObservation]) -> pa.Table:
 
 
 def from_table(table: pa.Table) -> list[FaceObservation]:
-    """The rows of a table after ``SCHEMA``, in its order. Exact: float32 in, float32 out."""
+    """The rows of a table after ``SCHEMA`` or ``STITCHED_SCHEMA``, in its order.
+
+    Exact: float32 in, float32 out.
+    """
     table = table.combine_chunks()
     count = table.num_rows
 
@@ -82,19 +106,28 @@ def from_table(table: pa.Table) -> list[FaceObservation]:
         column = table.column(name).combine_chunks()
         return np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float32)
 
+    joined = "person" in table.column_names
+    people = table.column("person").to_pylist() if joined else [0] * count
     boxes = floats("box").reshape(count, 4)
     landmarks = floats("landmarks").reshape(count, LANDMARKS, 2)
     return [
         FaceObservation(
-            frame=frame, track=track, box=box, landmarks=points, score=score, visible=visible
+            frame=frame,
+            track=track,
+            box=box,
+            landmarks=points,
+            score=score,
+            visible=visible,
+            person=person,
         )
-        for frame, track, box, points, score, visible in zip(
+        for frame, track, box, points, score, visible, person in zip(
             table.column("frame").to_pylist(),
             table.column("track").to_pylist(),
             boxes,
             landmarks,
             table.column("score").to_pylist(),
             table.column("visible").to_pylist(),
+            people,
             strict=True,
         )
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,15 @@ import pytest
 from actors.models import ModelStore
 from actors.toolbox import EMBEDDED
 from farm.config import load_settings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cached_analysis() -> Iterator[None]:
+    """Every test analyses for itself, unless it is about the cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWAPFARM_ANALYSIS_GB", "0")
+        yield
+
 
 IDENTITY = ("dlib_face_recognition_resnet_128", "dlib_shape_predictor_5")
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Final
 
 import typer
 
 from cluster.folders import sweep
+from farm.cancelling import cancelling
 from farm.config import Settings
 from farm.progress import duration, open_display
-from farm.submission import build_job, check_folder, encoder_settings
-from scheduler.errors import Cancelled
+from farm.submission import build_job, check_folder, encoder_settings, face_choice
 from scheduler.jobs import JobSpec, JobSummary
 
 WHERE: Final = "Where it runs"
+WHO: Final = "Whose face"
 HOW: Final = "How it is encoded"
 PROOFS: Final = "Proofs and inspection"
 
@@ -29,15 +26,16 @@ def submit(
     context: typer.Context,
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The film.", show_default=False)],
     source: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             "--source",
             "-s",
             metavar="FACE",
+            show_default=False,
             help="Picture of the face to put on; repeat it for several pictures of one person. "
             "A frontal, neutral, evenly lit photo gives the best result.",
         ),
-    ],
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -61,6 +59,62 @@ def submit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT when it is there already.")
     ] = False,
+    swap: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--swap",
+            metavar="A=FACE",
+            show_default=False,
+            help="Instead of --source: whose face person A of `farm faces VIDEO` gets. Repeat it "
+            "for other people; those without one keep their face.",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
+    faces: Annotated[
+        str | None,
+        typer.Option(
+            "--faces",
+            metavar="WHICH",
+            show_default=False,
+            help="many: all faces; one: the first of each frame by --face-order; reference: those "
+            "of the person in --reference. [many]",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
+    face_order: Annotated[
+        str | None,
+        typer.Option(
+            "--face-order",
+            metavar="ORDER",
+            show_default=False,
+            help="For --faces one: left-right, right-left, top-bottom, bottom-top, small-large, "
+            "large-small, best-worst or worst-best. [large-small]",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--reference",
+            metavar="FACE",
+            show_default=False,
+            help="Picture of the person in the film whose face is swapped; others keep theirs.",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
+    reference_distance: Annotated[
+        float | None,
+        typer.Option(
+            "--reference-distance",
+            min=0.0,
+            max=2.0,
+            metavar="D",
+            show_default=False,
+            help="How far a person may be from --reference: 0 is the same picture, above 0.6 "
+            "mostly somebody else. [0.6]",
+            rich_help_panel=WHO,
+        ),
+    ] = None,
     swapper: Annotated[
         str, typer.Option("--swapper", metavar="NAME", help="What swaps the faces: mesh.")
     ] = "mesh",
@@ -182,6 +236,14 @@ def submit(
             rich_help_panel=WHERE,
         ),
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="Only say what there is to do and how long it would take. Looks at the film (and "
+            "keeps what it saw for the submit), renders nothing.",
+        ),
+    ] = False,
     keep: Annotated[
         bool,
         typer.Option(
@@ -224,23 +286,32 @@ def submit(
 ) -> None:
     """Put a face on the faces of a film and wait for the result.
 
-    Every face of the film gets the face of --source. Every frame keeps its time, every other
-    stream (sound, subtitles, chapters) is copied as it is, and OUT appears only when it is whole.
-    Ctrl-C cancels and leaves nothing behind.
+    Every face of the film gets the face of --source, unless you say which. Every frame keeps its
+    time, every other stream (sound, subtitles, chapters) is copied as it is, and OUT appears only
+    when it is whole. Ctrl-C cancels and leaves nothing behind.
 
     - `farm submit film.mp4 --source face.jpg`
     - `farm submit film.mkv -s front.jpg -s side.jpg -o out.mkv --encoder libx265`
+    - `farm submit film.mp4 --swap A=alice.jpg --swap B=bob.jpg` (letters: `farm faces film.mp4`)
     - `farm submit film.mp4 -s face.jpg --json | jq .event`
     """
     # Ray, OpenCV and the runtimes load for half a second: not for `farm --help` and completion.
     from farm.contact_sheet import check_sheet_path, write_contact_sheet
-    from farm.runner import FarmOptions, run_job
+    from farm.plan import plan_facts, plan_lines
+    from farm.runner import FarmOptions, lanes_of, rate_book, run_job, survey_job
 
     settings: Settings = context.obj
     job = build_job(
         settings,
         video=video,
-        sources=source,
+        sources=source or (),
+        swaps=swap or (),
+        faces=face_choice(
+            faces=faces,
+            order=face_order,
+            references=reference or (),
+            distance=reference_distance,
+        ),
         output=output,
         encoder=encoder_settings(
             settings, codec=encoder, preset=preset, quality=quality, pix_fmt=pix_fmt
@@ -267,20 +338,21 @@ def submit(
     )
     display = open_display(as_json, sys.stdout, sys.stderr, job.job_id)
     try:
-        with _signals_cancel():
+        with cancelling():
             for name in sweep(Path(job.folder).parent):
                 display.event("swept", f"removed what job {name} left when it was killed")
+            if plan:
+                survey = survey_job(job, settings, options, display)
+                facts = plan_facts(job, survey, rate_book(settings), lanes_of(options))
+                display.event("plan", **facts)
+                if not as_json:
+                    print("\n".join(plan_lines(facts)))
+                return
             display.event("submitted", video=job.media, output=job.output)
             summary = run_job(job, settings, options, display)
             if contact_sheet:
                 write_contact_sheet(Path(job.media), Path(job.output), contact_sheet.absolute())
             display.event("done", **asdict(summary), fps=summary.fps)
-    except KeyboardInterrupt as interrupt:
-        raise Cancelled(
-            "the job was cancelled",
-            "time to finish",
-            "submit it again when you like; nothing of it was left behind",
-        ) from interrupt
     finally:
         display.close()
     if not as_json:
@@ -305,20 +377,3 @@ def _describe(summary: JobSummary, job: JobSpec) -> list[str]:
         lines.append("  no face was found: this is the film as it was, encoded anew")
     lines.append(f"  marked as altered: swapper {job.swap.model}, encoder {job.encoder.codec}")
     return lines
-
-
-@contextmanager
-def _signals_cancel() -> Iterator[None]:
-    """SIGINT and SIGTERM end the job cleanly; further ones do not disturb the cleaning."""
-
-    def cancel(number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {each: signal.signal(each, cancel) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

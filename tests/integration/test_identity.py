@@ -84,7 +84,7 @@ def table(models: ModelStore, samples: dict[str, Path]) -> list[Row]:
     coded = (index.width, index.height, float(index.sample_aspect_ratio), index.rotation)
     display, (width, height) = display_affine(*coded), display_size(*coded)
     observer = FaceObserver(detector, landmarker, kernels, display)
-    swapper = Swapper(MeshSwapper([source], CROP_SIZE), kernels, display)
+    swapper = Swapper({0: MeshSwapper([source], CROP_SIZE)}, kernels, display)
     compositor = Compositor(kernels)
 
     def embed(frame: Frame, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -63,7 +63,7 @@ def test_crops_and_affines_lie_in_the_slot_in_order(rotation: int) -> None:
     frame.picture.planes[0][20, 30] = 255
     frame.picture.planes[0][50, 90] = 255
     display = display_affine(120, 80, 1.0, rotation)
-    swapper = Swapper(Reddener(), CpuKernels(), display)
+    swapper = Swapper({0: Reddener()}, CpuKernels(), display)
     swapper.swap(frame, [face_at(30, 20), face_at(90, 50)])
     assert frame.faces == 2
     for i, place in enumerate(([30, 20], [90, 50])):
@@ -81,11 +81,11 @@ def test_crops_and_affines_lie_in_the_slot_in_order(rotation: int) -> None:
 def test_a_frame_without_faces_has_none() -> None:
     frame = frame_of(1)
     frame.faces = 1
-    Swapper(Reddener(), CpuKernels(), np.eye(2, 3)).swap(frame, [])
+    Swapper({0: Reddener()}, CpuKernels(), np.eye(2, 3)).swap(frame, [])
     assert frame.faces == 0
 
 
 def test_more_faces_than_the_slot_holds_is_an_error() -> None:
-    swapper = Swapper(Reddener(), CpuKernels(), np.eye(2, 3))
+    swapper = Swapper({0: Reddener()}, CpuKernels(), np.eye(2, 3))
     with pytest.raises(ValueError, match="2 faces for a slot with room for 1"):
         swapper.swap(frame_of(1), [face_at(10, 10), face_at(50, 50)])

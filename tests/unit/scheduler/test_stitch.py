@@ -64,3 +64,46 @@ def test_overlap_of_half_shifted_boxes_is_a_third() -> None:
     a, b = np.array([0, 0, 10, 10], np.float32), np.array([5, 0, 15, 10], np.float32)
     assert overlap(a, b) == pytest.approx(1 / 3)
     assert overlap(a, a + 20) == 0.0
+
+
+def crossing(hidden: range, speed: float = 6.0) -> list[FaceObservation]:
+    """Two faces that pass through each other; the second is not seen while ``hidden``."""
+    film = []
+    for n in range(60):
+        one, two = face(n, speed * n), face(n, 59 * speed - speed * n, y=14.0)
+        film += [one] if n in hidden else sorted([one, two], key=lambda f: f.box[0])
+    return film
+
+
+def names(film: list[FaceObservation], speed: float = 6.0) -> list[bool]:
+    """Whether a row is the first face, which goes to the right."""
+    return [f.box[1] == 10.0 for f in film]
+
+
+@pytest.mark.parametrize("hidden", [range(28, 33), range(25, 36), range(30, 31), range(0)])
+@pytest.mark.parametrize("speed", [2.0, 6.0, 14.0])
+def test_two_who_cross_keep_their_tracks(hidden: range, speed: float) -> None:
+    film = crossing(hidden, speed)
+    tracks = [t for _, t in tracks_of([to_table(film)])]
+    firsts = {t for t, first in zip(tracks, names(film), strict=True) if first}
+    seconds = {t for t, first in zip(tracks, names(film), strict=True) if not first}
+    assert (len(firsts), len(seconds)) == (1, 1)
+    assert firsts != seconds
+
+
+def test_looks_tell_who_came_back() -> None:
+    # Both vanish behind something and come out elsewhere: by place alone they would be swapped.
+    film = [f for n in range(10) for f in (face(n, 100), face(n, 130))]
+    film += [f for n in range(15, 20) for f in (face(n, 100), face(n, 130))]
+    a, b = np.zeros(128), np.full(128, 0.08)
+    looks = {(0, 0): a, (0, 1): b, (15, 0): b, (15, 1): a}
+    assert [t for n, t in tracks_of([to_table(film)], looks=looks) if n == 15] == [1, 0]
+    assert [t for n, t in tracks_of([to_table(film)]) if n == 15] == [0, 1]
+    strangers = {(0, 0): a, (0, 1): a, (15, 0): b * 9, (15, 1): b * 9}
+    assert [t for n, t in tracks_of([to_table(film)], looks=strangers) if n == 15] == [2, 3]
+
+
+def test_chunks_without_a_face_are_nothing() -> None:
+    tables = [to_table([]), to_table([face(3, 10)]), to_table([]), to_table([face(5, 11)])]
+    assert tracks_of(tables) == [(3, 0), (5, 0)]
+    assert tracks_of([to_table([])]) == []

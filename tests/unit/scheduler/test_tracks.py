@@ -1,8 +1,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 
-from scheduler.tracks import LANDMARKS, SCHEMA, FaceObservation, from_table, to_table
+from scheduler.tracks import (
+    LANDMARKS,
+    SCHEMA,
+    STITCHED_SCHEMA,
+    FaceObservation,
+    from_table,
+    to_table,
+)
 
 
 def test_rows_survive_the_table_bit_for_bit() -> None:
@@ -28,3 +36,15 @@ def test_rows_survive_the_table_bit_for_bit() -> None:
 
 def test_no_faces_is_a_table_too() -> None:
     assert from_table(to_table([])) == []
+
+
+def test_persons_are_read_from_a_stitched_table() -> None:
+    points = np.zeros((LANDMARKS, 2), np.float32)
+    face = FaceObservation(
+        frame=0, track=3, box=np.ones(4, np.float32), landmarks=points, score=1.0, visible=1.0
+    )
+    table = to_table([face, face])
+    assert [f.person for f in from_table(table)] == [0, 0]
+    joined = table.append_column(STITCHED_SCHEMA.field("person"), pa.array([1, -1], pa.int32()))
+    assert joined.schema.equals(STITCHED_SCHEMA)
+    assert [f.person for f in from_table(joined)] == [1, -1]

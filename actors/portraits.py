@@ -1,0 +1,149 @@
+"""The best views of each face of a chunk, and what the recogniser says of them.
+
+The recogniser is slow, and a blurred or turned face tells it little: so it sees only the best few
+pictures of each run (``scheduler.runs``). A picture's quality depends on its own frame alone, and
+the best of the parts' best are the best of the whole: the portraits of a track come out the same,
+bit for bit, wherever chunks begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from actors.recognizer import Recognizer, sharpness, view
+from kernels.api import Kernels
+from kernels.cuts import LEAST
+from kernels.geometry import Affine
+from kernels.picture import Picture
+from scheduler.runs import BUCKET, PORTRAITS, RunCounter, best_portraits, crowding
+from scheduler.tracks import PORTRAITS_SCHEMA, FaceObservation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Portrait:
+    frame: int
+    place: int
+    quality: float
+    chip: NDArray[np.uint8]
+
+
+@dataclass(slots=True)
+class _Run:
+    last: int
+    kept: list[_Portrait] = field(default_factory=list)
+
+    def wants(self, frame: int, bound: float) -> bool:
+        """Whether a picture of at most this quality could be among the best."""
+        same = [p.quality for p in self.kept if p.frame // BUCKET == frame // BUCKET]
+        if same:
+            return bound > same[0]
+        return len(self.kept) < PORTRAITS or bound > min(p.quality for p in self.kept)
+
+    def add(self, portrait: _Portrait) -> None:
+        kept = [*self.kept, portrait]
+        best = best_portraits([(p.frame, p.quality) for p in kept])
+        self.kept = [kept[at] for at in best]
+
+
+class PortraitAlbum:
+    """Collects the portraits of one chunk. Holds a few chips for each face in the picture.
+
+    Args:
+        recognizer: embeds the best.
+        kernels: cuts the chips.
+        display: float64 [2, 3], coded frame pixels -> upright display pixels.
+    """
+
+    def __init__(self, recognizer: Recognizer, kernels: Kernels, display: Affine) -> None:
+        self._recognizer = recognizer
+        self._kernels = kernels
+        self._display = display
+        self._counter = RunCounter()
+        self._runs: dict[int, _Run] = {}
+        self._rows: list[tuple[int, int, float, NDArray[np.float32]]] = []
+
+    @property
+    def embedded(self) -> int:
+        """How many faces the recogniser has looked at so far."""
+        return len(self._rows)
+
+    def add(
+        self, picture: Picture, frame: int, faces: Sequence[FaceObservation], change: float
+    ) -> None:
+        """Look at the faces of the chunk's next frame.
+
+        Args:
+            picture: as decoded.
+            frame: its index.
+            faces: as they go into the chunk's table, in its order.
+            change: of the picture from the frame before (``kernels.cuts``).
+        """
+        if np.float32(change) >= LEAST:  # as the table will say it
+            # It may be a cut, which is decided over the whole film: no run goes on for sure.
+            self._close(frame)
+            self._counter = RunCounter()
+            self._runs = {}
+        boxes = np.array([face.box for face in faces], np.float64).reshape(-1, 4)
+        free = 1.0 - crowding(boxes)
+        for place, number in enumerate(self._counter.follow(frame, boxes)):
+            run = self._runs.setdefault(number, _Run(frame))
+            run.last = frame
+            self._look(picture, frame, place, faces[place], float(free[place]), run)
+        self._close(frame)
+
+    def table(self) -> pa.Table:
+        """The portraits after ``PORTRAITS_SCHEMA``, by frame and place. Ends the album."""
+        self._close(None)
+        self._rows.sort(key=lambda row: row[:2])
+        frames, places, qualities, embeddings = (
+            zip(*self._rows, strict=True) if self._rows else ((), (), (), ())
+        )
+        flat = np.concatenate(embeddings) if embeddings else np.empty(0, np.float32)
+        size = PORTRAITS_SCHEMA.field("embedding").type.list_size
+        return pa.Table.from_arrays(
+            [
+                pa.array(frames, pa.int64()),
+                pa.array(places, pa.int32()),
+                pa.array(qualities, pa.float32()),
+                pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), size),
+            ],
+            schema=PORTRAITS_SCHEMA,
+        )
+
+    def _look(
+        self,
+        picture: Picture,
+        frame: int,
+        place: int,
+        face: FaceObservation,
+        free: float,
+        run: _Run,
+    ) -> None:
+        seen = view(face.landmarks, self._display)
+        fmt = picture.format
+        box = face.box.astype(np.float64)
+        bound = seen.frontal * face.visible * free * _inside(box, fmt.width, fmt.height)
+        if not run.wants(frame, bound):
+            return
+        chip = self._recognizer.chip(picture, seen, self._kernels)
+        # As the table keeps it: what is compared here is what is compared after the stitch.
+        quality = float(np.float32(bound * sharpness(chip)))
+        run.add(_Portrait(frame=frame, place=place, quality=quality, chip=chip))
+
+    def _close(self, now: int | None) -> None:
+        """Embed the runs that have ended before a frame; None: all."""
+        for number in [n for n, run in self._runs.items() if now is None or run.last < now]:
+            for p in self._runs.pop(number).kept:
+                self._rows.append((p.frame, p.place, p.quality, self._recognizer.embed(p.chip)))
+
+
+def _inside(box: NDArray[np.float64], width: int, height: int) -> float:
+    """The share of a box that lies in the picture."""
+    low = np.clip(box[:2], -0.5, (width - 0.5, height - 0.5))
+    high = np.clip(box[2:], -0.5, (width - 0.5, height - 0.5))
+    return float(np.prod(high - low) / max(float(np.prod(box[2:] - box[:2])), 1e-9))

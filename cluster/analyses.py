@@ -1,0 +1,138 @@
+"""Analyses kept by content: the same film, looked at by the same program, is not looked at twice.
+
+An entry is a folder of tables, named after a hash of the film's bytes and of all that decides what
+an analysis finds. It appears by a rename, whole; the least recently used ones go when all of them
+together grow too large.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from actors.segments import sync_folder
+from scheduler.jobs import AnalyseSettings, Analysis
+from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, SCHEMA
+
+FACES: Final = "faces.parquet"
+FRAMES: Final = "frames.parquet"
+PORTRAITS: Final = "portraits.parquet"
+
+
+class AnalysisCache:
+    """Analyses of whole films in a folder of their own. Safe for many processes at once.
+
+    Args:
+        folder: where; made when first needed.
+        limit: bytes that all entries together may take; the newest one stays in any case.
+        program: a name for all that decides what an analysis finds, but the film and the settings:
+            the program's version and its models.
+    """
+
+    def __init__(self, folder: Path, limit: int, program: str) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._program = program
+
+    def key(self, media: Path, settings: AnalyseSettings) -> str:
+        """The name under which the analysis of a film is kept. Reads the whole file."""
+        with media.open("rb") as file:
+            film = hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(f"{film}\n{settings}\n{self._program}".encode()).hexdigest()[:32]
+
+    def find(self, key: str, *, identities: bool, folder: Path) -> Analysis | None:
+        """The analysis of the whole film as one chunk, or None.
+
+        Args:
+            identities: whether portraits are needed; an entry that has them serves without, too.
+            folder: the job's; the tables are linked or copied there, so that they stay while the
+                job needs them.
+        """
+        for kind in ("p", "f") if not identities else ("p",):
+            entry = self._folder / f"{key}-{kind}"
+            try:
+                for path in sorted(entry.iterdir()):
+                    _bring(path, folder / path.name)
+                os.utime(entry)
+            except FileNotFoundError:
+                continue  # never there, or just being evicted
+            faces, frames = folder / FACES, folder / FRAMES
+            portraits = folder / PORTRAITS
+            if not (faces.exists() and frames.exists() and portraits.exists() == (kind == "p")):
+                continue
+            return Analysis(
+                chunk=0,
+                faces_path=str(faces),
+                frames_path=str(frames),
+                frames=pq.read_metadata(frames).num_rows,
+                faces=pq.read_metadata(faces).num_rows,
+                cpu_ms={},
+                portraits_path=str(portraits) if kind == "p" else "",
+            )
+        return None
+
+    def keep(self, key: str, analyses: Sequence[Analysis]) -> None:
+        """Publish the analyses of a film's chunks, in film order, as one entry.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        identities = bool(analyses[0].portraits_path)
+        entry = self._folder / f"{key}-{'p' if identities else 'f'}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        temporary = self._folder / f".{uuid4().hex}.partial"
+        temporary.mkdir()
+        try:
+            _join([a.faces_path for a in analyses], SCHEMA, temporary / FACES)
+            _join([a.frames_path for a in analyses], FRAMES_SCHEMA, temporary / FRAMES)
+            if identities:
+                _join([a.portraits_path for a in analyses], PORTRAITS_SCHEMA, temporary / PORTRAITS)
+            sync_folder(temporary)
+            with suppress(OSError):  # another process was faster: its entry is the same
+                temporary.rename(entry)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._evict(entry)
+
+    def _evict(self, newest: Path) -> None:
+        sizes = {}
+        for entry in self._folder.iterdir():
+            with suppress(FileNotFoundError):
+                used = entry.stat().st_mtime_ns
+                sizes[entry] = (used, sum(path.stat().st_size for path in entry.iterdir()))
+        total = sum(size for _, size in sizes.values())
+        for entry, (_, size) in sorted(sizes.items(), key=lambda item: (item[1][0], item[0].name)):
+            if total <= self._limit:
+                return
+            if entry != newest and not entry.name.startswith("."):
+                shutil.rmtree(entry, ignore_errors=True)
+                total -= size
+
+
+def _join(paths: Sequence[str], schema: pa.Schema, target: Path) -> None:
+    """One table after the other as one file, synced; row groups as before."""
+    with target.open("wb") as file:
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for path in paths:
+                writer.write_table(pq.read_table(path, schema=schema, use_threads=False))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _bring(path: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(path, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(path, target)

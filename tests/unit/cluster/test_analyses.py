@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.analyses import AnalysisCache
+from scheduler.jobs import AnalyseSettings, Analysis
+from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, to_table
+
+
+def analysis(folder: Path, chunk: int, frames: int, *, portraits: bool = False) -> Analysis:
+    folder.mkdir(exist_ok=True)
+    start = 10 * chunk
+    changes = pa.table(
+        {"frame": list(range(start, start + frames)), "change": [1.5] * frames},
+        schema=FRAMES_SCHEMA,
+    )
+    pq.write_table(to_table([]), folder / f"{chunk}.faces.parquet")
+    pq.write_table(changes, folder / f"{chunk}.frames.parquet")
+    if portraits:
+        pq.write_table(PORTRAITS_SCHEMA.empty_table(), folder / f"{chunk}.portraits.parquet")
+    return Analysis(
+        chunk=chunk,
+        faces_path=str(folder / f"{chunk}.faces.parquet"),
+        frames_path=str(folder / f"{chunk}.frames.parquet"),
+        frames=frames,
+        faces=0,
+        cpu_ms={"decoder": 1.0},
+        portraits_path=str(folder / f"{chunk}.portraits.parquet") if portraits else "",
+    )
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    folder = tmp_path / "job"
+    folder.mkdir()
+    return folder
+
+
+def test_what_is_kept_is_found(tmp_path: Path, job: Path) -> None:
+    cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
+    assert cache.find("k", identities=False, folder=job) is None
+    cache.keep("k", [analysis(tmp_path / "a", n, 10) for n in range(3)])
+    found = cache.find("k", identities=False, folder=job)
+    assert found is not None
+    assert (found.frames, found.faces, found.portraits_path) == (30, 0, "")
+    frames = pq.read_table(found.frames_path)
+    assert frames.column("frame").to_pylist() == list(range(30))
+    assert cache.find("k", identities=True, folder=job) is None, "nobody was asked who is who"
+    cache.keep("k", [analysis(tmp_path / "a", 0, 30, portraits=True)])
+    for identities in (True, False):
+        found = cache.find("k", identities=identities, folder=job)
+        assert found is not None
+        assert found.portraits_path, "who knows more serves those who ask less"
+    assert sorted(path.name[0] for path in (tmp_path / "cache").iterdir()) == ["k", "k"]
+
+
+def test_the_name_is_of_the_content_and_the_program(tmp_path: Path) -> None:
+    film, same, other = (tmp_path / name for name in ("a.mp4", "b.mp4", "c.mp4"))
+    film.write_bytes(b"film")
+    same.write_bytes(b"film")
+    other.write_bytes(b"another")
+    one, two = (AnalysisCache(tmp_path, 1, program) for program in ("v1", "v2"))
+    plain, dense = AnalyseSettings(), AnalyseSettings(interval=1)
+    assert one.key(film, plain) == one.key(same, plain)
+    names = {
+        one.key(film, plain),
+        one.key(other, plain),
+        two.key(film, plain),
+        one.key(film, dense),
+    }
+    assert len(names) == 4
+
+
+def test_those_not_used_for_longest_go(tmp_path: Path, job: Path) -> None:
+    probe = AnalysisCache(tmp_path / "cache", 10**9, "v1")
+    probe.keep("a", [analysis(tmp_path / "a", 0, 10)])
+    size = sum(path.stat().st_size for path in (tmp_path / "cache" / "a-f").iterdir())
+    cache = AnalysisCache(tmp_path / "cache", int(2.5 * size), "v1")
+    cache.keep("b", [analysis(tmp_path / "a", 0, 10)])
+    for at, name in enumerate(("a-f", "b-f")):
+        os.utime(tmp_path / "cache" / name, (at + 1, at + 1))
+    assert cache.find("a", identities=False, folder=job) is not None, "used again: now the newest"
+    cache.keep("c", [analysis(tmp_path / "a", 0, 10)])
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["a-f", "c-f"]
+    tiny = AnalysisCache(tmp_path / "cache", 1, "v1")
+    tiny.keep("d", [analysis(tmp_path / "a", 0, 10)])
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["d-f"]
+
+
+def test_half_an_entry_is_none(tmp_path: Path, job: Path) -> None:
+    cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
+    cache.keep("k", [analysis(tmp_path / "a", 0, 10)])
+    (tmp_path / "cache" / "k-f" / "frames.parquet").unlink()
+    assert cache.find("k", identities=False, folder=job) is None
+
+
+def test_what_a_job_found_stays_when_the_entry_goes(tmp_path: Path, job: Path) -> None:
+    cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
+    cache.keep("k", [analysis(tmp_path / "a", 0, 10)])
+    found = cache.find("k", identities=False, folder=job)
+    AnalysisCache(tmp_path / "cache", 0, "v1").keep("l", [analysis(tmp_path / "a", 0, 10)])
+    assert not (tmp_path / "cache" / "k-f").exists()
+    assert found is not None
+    assert pq.read_table(found.frames_path).num_rows == 10

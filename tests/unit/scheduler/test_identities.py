@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scheduler.identities import TrackLooks, find_identities, letters
+
+
+def seen(track: int, at: float, frames: int = 50, quality: float = 0.8) -> TrackLooks:
+    """A track whose looks lie at a place on a line."""
+    embedding = np.zeros(128)
+    embedding[0] = at
+    return TrackLooks(
+        track=track, frames=frames, first=10 * track, quality=quality, embedding=embedding
+    )
+
+
+def tracks_of(*tracks: TrackLooks, together: list[tuple[int, int]] | None = None) -> list[str]:
+    return [
+        f"{i.letter}:{','.join(map(str, i.tracks))}"
+        for i in find_identities(tracks, dict.fromkeys(together or [], 3))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(0, "A"), (25, "Z"), (26, "AA"), (701, "ZZ"), (702, "AAA")]
+)
+def test_letters(number: int, name: str) -> None:
+    assert letters(number) == name
+
+
+def test_the_same_person_before_and_after_a_cut() -> None:
+    assert tracks_of(seen(0, 0.0), seen(1, 1.0), seen(2, 0.1), seen(3, 1.2, 80)) == [
+        "A:1,3",
+        "B:0,2",
+    ]
+
+
+def test_a_group_is_as_near_as_its_members_on_average() -> None:
+    # A chain of small steps is not one person: 0.0 and 0.9 are far apart.
+    chain = [seen(n, at) for n, at in enumerate((0.0, 0.3, 0.6, 0.9))]
+    assert tracks_of(*chain) == ["A:0,1", "B:2,3"]
+
+
+def test_two_in_one_frame_are_two_people_however_alike() -> None:
+    twins = (seen(0, 0.0), seen(1, 0.01), seen(2, 0.02))
+    assert tracks_of(*twins) == ["A:0,1,2"]
+    assert tracks_of(*twins, together=[(0, 1)]) == ["A:1,2", "B:0"]
+    assert tracks_of(*twins, together=[(0, 1), (1, 2), (0, 2)]) == ["A:0", "B:1", "C:2"]
+
+
+def test_a_bad_picture_joins_but_makes_nobody() -> None:
+    bad = seen(2, 0.55, quality=0.05)
+    lost = seen(3, 5.0, quality=0.05)
+    none = TrackLooks(track=4, frames=5, first=0, quality=0.0, embedding=None)
+    found = find_identities([seen(0, 0.0), seen(1, 2.0), bad, lost, none], {})
+    assert [i.tracks for i in found] == [(0, 2), (1,)]
+    assert found[0].embedding[0] == 0.0, "it does not blur what is known of the person"
+    assert found[0].frames == 100
+    assert tracks_of(seen(0, 0.0), bad, together=[(0, 2)]) == ["A:0"]
+    once = find_identities([seen(0, 0.0), seen(1, 0.1), bad], {(0, 1): 1, (0, 2): 1})
+    assert [i.tracks for i in once] == [(0, 1)], "a face found twice once is one person"
+
+
+def test_nobody() -> None:
+    assert find_identities([], {}) == ()
+
+
+def test_as_slow_but_plain_clustering() -> None:
+    rng = np.random.default_rng(4)
+    points = rng.normal(0, 0.09, (60, 128)) + rng.normal(0, 0.05, (6, 128)).repeat(10, axis=0)
+    tracks = [
+        TrackLooks(track=n, frames=60 - n, first=n, quality=0.9, embedding=p)
+        for n, p in enumerate(points)
+    ]
+    apart = [(0, 1), (10, 25), (33, 34)]
+    threshold = 1.3
+    groups = [[n] for n in range(60)]
+    while True:
+        best = (threshold, -1, -1)
+        for a in range(len(groups)):
+            for b in range(a):
+                pairs = [(x, y) for x in groups[a] for y in groups[b]]
+                if any(p in apart or p[::-1] in apart for p in pairs):
+                    continue
+                far = float(np.mean([np.linalg.norm(points[x] - points[y]) for x, y in pairs]))
+                best = min(best, (far, a, b))
+        if best[1] < 0:
+            break
+        groups[best[2]] += groups.pop(best[1])
+    found = find_identities(tracks, dict.fromkeys(apart, 3), threshold)
+    assert len(groups) > 3
+    assert sorted(i.tracks for i in found) == sorted(tuple(sorted(g)) for g in groups)
