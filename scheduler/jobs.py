@@ -82,18 +82,6 @@ class AnalyseSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnalyseSettings:
-    """How faces are found and tracked. All that decides the tables of an analysis."""
-
-    interval: int = 6
-    """The detector looks at each frame whose number is a multiple of this (and at the ends of
-    shots); faces are tracked between. 1 to 24; 1: at every frame."""
-    expression: bool = True
-    """The mesh looks at every frame. Without it, mouth and eyelids move less between detections
-    than they do: enough for swappers that only need the pose."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """All that decides the frames of a job, and where its files go."""
 
