@@ -203,7 +203,7 @@ class JobService:
             index=film.index,
             chunk=chunk,
             attempt=start.attempt,
-            faces=film.census.most_faces(chunk.start, chunk.stop),
+            faces=film.census.most_faces(chunk.start - chunk.warmup, chunk.stop),
             crop_size=film.crop_size,
         )
 
@@ -224,7 +224,9 @@ class JobService:
                 writer.write_table(table)
         film.cuts, film.tracks = len(cuts), stitcher.tracks
         film.crop_size = job.swap.crop_size or film.census.crop_size()
-        chunks = plan_chunks(film.index, seconds=job.chunk_seconds, cuts=cuts)
+        chunks = plan_chunks(
+            film.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup
+        )
         return self._plan(job, film, "render", chunks)
 
     def _join(self, job: JobSpec, film: _Film) -> list[Instruction]:

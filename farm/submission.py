@@ -6,13 +6,14 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
 from actors.muxer import FORMATS
 from farm.config import Settings
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
-from scheduler.jobs import EncoderSettings, JobSpec, SwapSettings
+from scheduler.jobs import EncoderSettings, JobSpec, StabilizeSettings, SwapSettings
 
 CODECS: Final = {
     "libx264": ("veryfast", 18),
@@ -61,6 +62,33 @@ def encoder_settings(
         pix_fmt=pix_fmt,
         threads=section.threads,
     )
+
+
+def stabilize_settings(filters: str | None, *, off: bool = False) -> StabilizeSettings:
+    """The temporal filters of a job.
+
+    Args:
+        filters: names with commas between them; None: the default ones.
+        off: none at all.
+
+    Raises:
+        SettingInvalid: a name that is no filter, or filters named and switched off.
+    """
+    names = [field.name for field in fields(StabilizeSettings)]
+    if filters is None:
+        return StabilizeSettings(**dict.fromkeys(names, False)) if off else StabilizeSettings()
+    if off:
+        raise SettingInvalid(
+            f"--stabilize {filters} with --no-stabilize", "one of them", "leave one of them out"
+        )
+    wanted = {name.strip() for name in filters.split(",")}
+    for name in sorted(wanted - set(names)):
+        raise SettingInvalid(
+            f"the filter {name!r}",
+            "some of " + ", ".join(names),
+            "write them as in --stabilize flow,seam; none at all: --no-stabilize",
+        )
+    return StabilizeSettings(**{name: name in wanted for name in names})
 
 
 def default_output(video: Path, codec: str) -> Path:
@@ -132,6 +160,7 @@ def build_job(
     sources: Sequence[Path],
     output: Path | None,
     encoder: EncoderSettings,
+    stabilize: StabilizeSettings | None = None,
     swapper: str = "mesh",
     source_face: int | None = None,
     crop_size: int = 0,
@@ -174,6 +203,7 @@ def build_job(
             crop_size=crop_size,
         ),
         encoder=encoder,
+        stabilize=stabilize or StabilizeSettings(),
         chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
         attempts=attempts,
         masks_output=str(absolute(masks)) if masks else "",
