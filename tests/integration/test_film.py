@@ -126,11 +126,31 @@ def test_chunks_lanes_and_processes_do_not_change_a_frame(
         "five processes": ["--lanes", "1", "--processes", "5", "--chunk-seconds", "2"],
         "three lanes of two": ["--lanes", "3", "--processes", "2", "--chunk-seconds", "1.3"],
     }
+    # Without filters in time each frame is for itself (with them: test_steady.py).
+    frame_by_frame = _hashes(submit, film, tmp_path / "plain", layouts, "--no-stabilize")
+    assert len(set(frame_by_frame.values())) == 1, frame_by_frame.keys()
+    # With them the plan decides, and it is the same on any layout.
+    one_plan = {
+        name: [*options[:-1], "1"] for name, options in layouts.items() if "chunk" not in name
+    } | {"one process": ["--no-ray", "--chunk-seconds", "1"]}
+    steadied = _hashes(submit, film, tmp_path / "steady", one_plan)
+    assert len(set(steadied.values())) == 1, steadied.keys()
+    assert set(steadied.values()) != set(frame_by_frame.values())
+
+
+def _hashes(
+    submit,  # type: ignore[no-untyped-def]
+    film: Path,
+    folder: Path,
+    layouts: dict[str, list[str]],
+    *options: str,
+) -> dict[str, str]:
+    """The frame hashes of a film for each layout."""
+    folder.mkdir()
     listed = {}
-    for number, (name, options) in enumerate(layouts.items()):
-        hashes = tmp_path / f"{number}.tsv"
-        submit(film, *options, "--frame-hashes", str(hashes), "--encoder", "ffv1")
+    for number, (name, layout) in enumerate(layouts.items()):
+        hashes = folder / f"{number}.tsv"
+        submit(film, *layout, *options, "--frame-hashes", str(hashes), "--encoder", "ffv1")
         listed[name] = hashes.read_text()
-    first = listed.pop("one process, one chunk")
-    assert len(first.splitlines()) == 96
-    assert {name: text == first for name, text in listed.items()} == dict.fromkeys(listed, True)
+        assert len(listed[name].splitlines()) == 96
+    return listed
