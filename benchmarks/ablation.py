@@ -76,6 +76,7 @@ class Direct:
             weight = HELD * trust(similarity_map(now, carry(past[1], flow)))
             weight = cv2.resize(weight, now.shape[::-1])[..., None]
             crop += weight * (carry(past[2], flow) - crop)
+            np.clip(crop, 0, 1, out=crop)
         self._past = (at, now, crop.copy())
 
 
