@@ -46,7 +46,7 @@ class SwapSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StabilizeSettings:
-    """Which temporal filters work on the swapped crops, and why (docs/quality-pixels.md)."""
+    """Which temporal filters work on the swapped crops (docs/quality-pixels.md)."""
 
     colour: bool = False
     """Bring the swapped face's mean colour and contrast to the original's, changing slowly."""
