@@ -113,6 +113,7 @@ def test_untouched_stays_untouched(
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(900)
 def test_chunks_lanes_and_processes_do_not_change_a_frame(
     submit,  # type: ignore[no-untyped-def]
     samples: dict[str, Path],
