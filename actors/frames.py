@@ -60,8 +60,12 @@ class SlotLayout:
         return self.count_offset + ALIGNMENT
 
     @property
-    def crops_offset(self) -> int:
+    def tracks_offset(self) -> int:
         return self.affines_offset + _aligned(self.faces * 6 * 8)
+
+    @property
+    def crops_offset(self) -> int:
+        return self.tracks_offset + _aligned(self.faces * 8)
 
     @property
     def nbytes(self) -> int:
@@ -71,7 +75,7 @@ class SlotLayout:
 class Frame:
     """Views into one slot. Valid until the frame's credit goes back to the ring."""
 
-    __slots__ = ("_count", "affines", "crops", "handle", "picture")
+    __slots__ = ("_count", "affines", "crops", "handle", "picture", "tracks")
 
     def __init__(self, handle: FrameHandle, layout: SlotLayout, memory: memoryview) -> None:
         self.handle = handle
@@ -87,6 +91,10 @@ class Frame:
             memory, np.float64, layout.faces * 6, layout.affines_offset
         ).reshape(layout.faces, 2, 3)
         """[faces, 2, 3] frame -> crop of each swapped face; the first ``faces`` rows count."""
+        self.tracks: NDArray[np.int64] = np.frombuffer(
+            memory, np.int64, layout.faces, layout.tracks_offset
+        )
+        """[faces] number over the film of each swapped face's track; the first ``faces`` count."""
         size = layout.crop_size
         self.crops: NDArray[np.float32] = np.frombuffer(
             memory, np.float32, layout.faces * size * size * 4, layout.crops_offset

@@ -25,6 +25,7 @@ from actors.lane_files import LaneFiles, write_table
 from actors.masks import MaskWriter
 from actors.observer import FaceObserver
 from actors.portraits import PortraitAlbum
+from actors.stabilizer import Stabilizer
 from actors.swapper import Swapper
 from actors.toolbox import Toolbox
 from actors.tracker import Tracker, held_back
@@ -133,7 +134,11 @@ def swapper(task: RenderTask, frames: Iterator[Frame], tools: Toolbox) -> Iterat
 def compositor(
     task: RenderTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Pastes the crops into the planes; writes the masks' table when the job asks for it."""
+    """Steadies the crops and pastes them into the planes of the chunk's own frames.
+
+    Writes the masks' table when the job asks for it.
+    """
+    stabilizer = Stabilizer(task.job.stabilize, tools.kernels) if task.job.stabilize.any else None
     stage = Compositor(tools.kernels)
     with ExitStack() as stack:
         masks = None
@@ -142,9 +147,12 @@ def compositor(
             masks = stack.enter_context(MaskWriter(path))
             outcome.masks_path = str(path)
         for frame in frames:
-            patches = stage.composite(frame)
-            if masks is not None and _inside(task.chunk, frame):
-                masks.add(frame.handle.frame_index, patches)
+            if stabilizer is not None:
+                stabilizer.stabilize(frame)
+            if _inside(task.chunk, frame):
+                patches = stage.composite(frame)
+                if masks is not None:
+                    masks.add(frame.handle.frame_index, patches)
             yield frame
 
 

@@ -303,7 +303,7 @@ class JobService:
             index=film.index,
             chunk=chunk,
             attempt=start.attempt,
-            faces=film.census.most_swaps(chunk.start, chunk.stop),
+            faces=film.census.most_swaps(chunk.start - chunk.warmup, chunk.stop),
             crop_size=film.crop_size,
         )
 
@@ -334,7 +334,9 @@ class JobService:
         film.stitched = stitch.write(job, references, film.census.add)
         film.cuts = len(cuts)
         film.crop_size = job.swap.crop_size or film.census.crop_size()
-        chunks = plan_chunks(film.index, seconds=job.chunk_seconds, cuts=cuts)
+        chunks = plan_chunks(
+            film.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup
+        )
         return self._plan(job, film, "render", chunks)
 
     def _join(self, job: JobSpec, film: _Film) -> list[Instruction]:

@@ -6,13 +6,21 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
 from actors.muxer import FORMATS
 from farm.config import Settings
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
-from scheduler.jobs import EncoderSettings, FaceChoice, JobSpec, Role, SwapSettings
+from scheduler.jobs import (
+    EncoderSettings,
+    FaceChoice,
+    JobSpec,
+    Role,
+    StabilizeSettings,
+    SwapSettings,
+)
 from scheduler.selection import MODES, ORDERS
 
 CODECS: Final = {
@@ -62,6 +70,33 @@ def encoder_settings(
         pix_fmt=pix_fmt,
         threads=section.threads,
     )
+
+
+def stabilize_settings(filters: str | None, *, off: bool = False) -> StabilizeSettings:
+    """The temporal filters of a job.
+
+    Args:
+        filters: names with commas between them; None: the default ones.
+        off: none at all.
+
+    Raises:
+        SettingInvalid: a name that is no filter, or filters named and switched off.
+    """
+    names = [field.name for field in fields(StabilizeSettings)]
+    if filters is None:
+        return StabilizeSettings(**dict.fromkeys(names, False)) if off else StabilizeSettings()
+    if off:
+        raise SettingInvalid(
+            f"--stabilize {filters} with --no-stabilize", "one of them", "leave one of them out"
+        )
+    wanted = {name.strip() for name in filters.split(",")}
+    for name in sorted(wanted - set(names)):
+        raise SettingInvalid(
+            f"the filter {name!r}",
+            "some of " + ", ".join(names),
+            "write them as in --stabilize flow,seam; none at all: --no-stabilize",
+        )
+    return StabilizeSettings(**{name: name in wanted for name in names})
 
 
 def default_output(video: Path, codec: str) -> Path:
@@ -211,6 +246,7 @@ def build_job(
     faces: FaceChoice | None = None,
     output: Path | None,
     encoder: EncoderSettings,
+    stabilize: StabilizeSettings | None = None,
     swapper: str = "mesh",
     source_face: int | None = None,
     crop_size: int = 0,
@@ -271,6 +307,7 @@ def build_job(
         faces=choice,
         identities=bool(cast) or choice.mode == "reference",
         encoder=encoder,
+        stabilize=stabilize or StabilizeSettings(),
         chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
         smooth=smooth,
         attempts=attempts,

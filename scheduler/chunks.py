@@ -37,6 +37,7 @@ def plan_chunks(
     cuts: Sequence[int] = (),
     reach_seconds: float | None = None,
     halo: int = 0,
+    warmup: int = 0,
 ) -> tuple[Chunk, ...]:
     """Divide a film into chunks of about ``seconds``.
 
@@ -50,15 +51,18 @@ def plan_chunks(
         cuts: frame indices that start a new shot, in any order.
         reach_seconds: how far a border may move to meet a cut; None: a quarter of ``seconds``.
         halo: frames decoded around each chunk, as far as the film has them.
+        warmup: frames decoded before each chunk, as far as its shot goes back: none where the chunk
+            starts at a cut.
 
     Returns:
         Chunks that partition the frames, in order, each with at least one frame.
 
     Raises:
-        SettingInvalid: ``seconds`` not above 0, reach not in 0..half of it, or a negative halo.
+        SettingInvalid: ``seconds`` not above 0, reach not in 0..half of it, or a negative halo or
+            warm-up.
     """
     reach = seconds / 4 if reach_seconds is None else reach_seconds
-    _check(seconds, reach, halo)
+    _check(seconds, reach, min(halo, warmup))
     pts = index.pts
     length = Fraction(seconds) / index.time_base
     span = Fraction(reach) / index.time_base
@@ -85,7 +89,7 @@ def plan_chunks(
             index=number,
             start=start,
             stop=stop,
-            warmup=min(halo, start),
+            warmup=max(min(halo, start), min(warmup, start - _shot_start(shots, start))),
             tail=min(halo, len(pts) - stop),
         )
         for number, (start, stop) in enumerate(pairwise(borders))
@@ -100,6 +104,12 @@ def _nearest_shot(
     stop = bisect_right(shots, bisect_right(pts, floor(ideal + span)) - 1)
     near = shots[first:stop]
     return min(near, key=lambda shot: (abs(pts[shot] - ideal), shot)) if near else otherwise
+
+
+def _shot_start(shots: Sequence[int], frame: int) -> int:
+    """The frame with which the shot of ``frame`` starts."""
+    at = bisect_right(shots, frame)
+    return shots[at - 1] if at else 0
 
 
 def _check(seconds: float, reach: float, halo: int) -> None:

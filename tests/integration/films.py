@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
@@ -70,4 +72,27 @@ def loop(path: Path, out: Path, times: int) -> Path:
                     packet.time_base = source.time_base
                     packet.stream = target
                     copy.mux(packet)
+    return out
+
+
+def splice(shots: list[tuple[Path, int, int]], out: Path) -> Path:
+    """Frames [start, stop) of several films of one picture size, one after the other, at 25 fps."""
+    with av.open(str(out), "w") as copy:
+        target = copy.add_stream("libx264", rate=25, options={"crf": "12", "preset": "ultrafast"})
+        target.codec_context.thread_count = 1
+        number = 0
+        for path, start, stop in shots:
+            with av.open(str(path)) as film:
+                for at, frame in enumerate(film.decode(video=0)):
+                    if at == stop:
+                        break
+                    if at >= start:
+                        if number == 0:
+                            target.width, target.height = frame.width, frame.height
+                            target.pix_fmt = "yuv420p"
+                        frame.pict_type = PictureType.NONE
+                        frame.pts, frame.time_base = number, Fraction(1, 25)
+                        copy.mux(target.encode(frame))
+                        number += 1
+        copy.mux(target.encode(None))
     return out

@@ -113,6 +113,7 @@ def test_untouched_stays_untouched(
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(900)
 def test_chunks_lanes_and_processes_do_not_change_a_frame(
     submit,  # type: ignore[no-untyped-def]
     samples: dict[str, Path],
@@ -126,11 +127,41 @@ def test_chunks_lanes_and_processes_do_not_change_a_frame(
         "five processes": ["--lanes", "1", "--processes", "5", "--chunk-seconds", "2"],
         "three lanes of two": ["--lanes", "3", "--processes", "2", "--chunk-seconds", "1.3"],
     }
+    # Without filters in time each frame is for itself (with them: test_steady.py).
+    listed = _hashes(submit, film, tmp_path / "plain", layouts, "--no-stabilize")
+    assert len(listed["one process, one chunk"].splitlines()) == 96
+    assert set(listed.values()) == {listed["one process, one chunk"]}
+
+
+@pytest.mark.ray
+def test_steadied_frames_are_the_same_on_any_layout(
+    submit,  # type: ignore[no-untyped-def]
+    samples: dict[str, Path],
+    tmp_path: Path,
+) -> None:
+    """With filters in time the plan decides what is drawn, and lanes and processes do not."""
+    film = trim(samples["wolfgang_langer"], tmp_path / "film.mp4", 72)
+    layouts = {
+        "one process": ["--no-ray"],
+        "two lanes": ["--lanes", "2", "--processes", "1"],
+        "three lanes of five": ["--lanes", "3", "--processes", "5"],
+    }
+    listed = _hashes(submit, film, tmp_path / "steady", layouts, "--chunk-seconds", "1")
+    assert set(listed.values()) == {listed["one process"]}
+
+
+def _hashes(
+    submit,  # type: ignore[no-untyped-def]
+    film: Path,
+    folder: Path,
+    layouts: dict[str, list[str]],
+    *options: str,
+) -> dict[str, str]:
+    """The frame hashes of a film for each layout."""
+    folder.mkdir()
     listed = {}
-    for number, (name, options) in enumerate(layouts.items()):
-        hashes = tmp_path / f"{number}.tsv"
-        submit(film, *options, "--frame-hashes", str(hashes), "--encoder", "ffv1")
+    for number, (name, layout) in enumerate(layouts.items()):
+        hashes = folder / f"{number}.tsv"
+        submit(film, *layout, *options, "--frame-hashes", str(hashes), "--encoder", "ffv1")
         listed[name] = hashes.read_text()
-    first = listed.pop("one process, one chunk")
-    assert len(first.splitlines()) == 96
-    assert {name: text == first for name, text in listed.items()} == dict.fromkeys(listed, True)
+    return listed

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from farm.config import Settings, load_settings
-from farm.submission import build_job, default_output, encoder_settings
+from farm.submission import build_job, default_output, encoder_settings, stabilize_settings
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable, SwapfarmError
-from scheduler.jobs import EncoderSettings
+from scheduler.jobs import EncoderSettings, StabilizeSettings
 
 
 @pytest.fixture
@@ -115,3 +115,16 @@ def test_without_a_source_or_with_an_unknown_swapper_there_is_no_job(
 ) -> None:
     with pytest.raises(SettingInvalid, match="swapper 'magic'"):
         job_for(settings, tmp_path, tmp_path / "o.mp4", swapper="magic")
+
+
+def test_filters_are_named_or_none() -> None:
+    assert stabilize_settings(None) == StabilizeSettings()
+    assert not stabilize_settings(None, off=True).any
+    assert stabilize_settings(None, off=True).warmup == 0
+    chosen = stabilize_settings("snap, colour")
+    assert (chosen.snap, chosen.colour, chosen.flow, chosen.guard) == (True, True, False, False)
+    assert chosen.warmup >= StabilizeSettings().warmup > 0
+    with pytest.raises(SettingInvalid, match="filter 'smooth'"):
+        stabilize_settings("flow,smooth")
+    with pytest.raises(SettingInvalid, match="with --no-stabilize"):
+        stabilize_settings("flow", off=True)

@@ -73,6 +73,27 @@ def test_chunks_partition_the_film_and_halos_stay_inside(
 
 
 @settings(deadline=None)
+@given(
+    index=films(),
+    seconds=st.floats(0.5, 20),
+    cuts=st.lists(st.integers(0, 400)),
+    warmup=st.integers(0, 40),
+)
+def test_a_warm_up_goes_back_as_far_as_the_shot(
+    index: VideoIndex, seconds: float, cuts: list[int], warmup: int
+) -> None:
+    plain = plan_chunks(index, seconds=seconds, cuts=cuts)
+    for chunk, before in zip(
+        plan_chunks(index, seconds=seconds, cuts=cuts, warmup=warmup), plain, strict=True
+    ):
+        assert (chunk.start, chunk.stop, chunk.tail) == (before.start, before.stop, 0)
+        first = chunk.start - chunk.warmup
+        assert 0 <= chunk.warmup <= warmup
+        assert not any(first < cut <= chunk.start for cut in cuts if cut < index.frames)
+        assert chunk.warmup == warmup or first == 0 or first in cuts
+
+
+@settings(deadline=None)
 @given(index=films(), seconds=st.floats(0.5, 60), cuts=st.lists(st.integers(0, 400)))
 def test_borders_lie_within_reach_of_a_multiple_or_on_the_next_frame(
     index: VideoIndex, seconds: float, cuts: list[int]
