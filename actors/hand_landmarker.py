@@ -71,9 +71,7 @@ class HandLandmarker:
         points, presence, *_ = self._network.run((rgb.astype(np.float32) / np.float32(255))[None])
         # The network counts from the crop's edge: its centre of the first pixel is 0.5.
         joints = points.reshape(JOINTS, 3)[:, :2].astype(np.float64) - 0.5
-        return Hand(
-            landmarks=apply(invert(square), joints), presence=float(presence.reshape(()))
-        )
+        return Hand(landmarks=apply(invert(square), joints), presence=float(presence.reshape(())))
 
 
 def palm_square(palm: Palm) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
 """Which hands are near the faces of a chunk's frames, and their joints.
 
 Palms are looked for on every 6th frame of the film, around its faces only. From a palm the hand is
-followed through the frames after it, and back through those before it, at most 9 frames. What a
-frame shows depends on the 9 frames before and after it and on nothing else, so the result is the
-same wherever a chunk starts.
+followed through the frames after it, and back through those before it, at most 7 frames; then its
+joints are smoothed over 5 frames. What a frame shows depends on the 9 frames before and after it
+and on nothing else, so the result is the same wherever a chunk starts.
 """
 
 from __future__ import annotations
@@ -20,14 +20,21 @@ from actors.hand_landmarker import Hand, HandLandmarker, hand_square, palm_squar
 from actors.palms import SIZE, Palm, PalmDetector
 from kernels.api import Kernels
 from kernels.geometry import Affine, apply, compose, invert
+from kernels.occlusion import finger_length
 from kernels.picture import Picture
 from kernels.windows import cut_out
 from scheduler.hands import HandObservation
 
 PERIOD: Final = 6
 """Frames of the film from one look for palms to the next."""
-REACH: Final = 9
-"""Frames over which a hand is followed from its palm: the halo that a chunk needs."""
+REACH: Final = 7
+"""Frames over which a hand is followed from its palm."""
+SMOOTH: Final = 2
+"""Frames before and after that smooth a frame's joints."""
+HALO: Final = REACH + SMOOTH
+"""Frames on each side of a chunk that decide its hands."""
+STILL: Final = 0.3
+"""Finger lengths that a joint moves from frame to frame until it is hardly smoothed any more."""
 AROUND: Final = 2.0
 """Side of the square in which palms are looked for, over the face's longer side."""
 KEPT: Final = 2.8
@@ -123,9 +130,9 @@ class HandTracker:
         if looking:
             seeds = self._look(picture)
             # A fresh look is worth more than what was carried here.
-            self._followed = [
-                old for old in self._followed if not _meets(old.hand, seeds)
-            ] + [_Followed(seed, REACH) for seed in seeds]
+            self._followed = [old for old in self._followed if not _meets(old.hand, seeds)] + [
+                _Followed(seed, REACH) for seed in seeds
+            ]
             hands = [followed.hand for followed in self._followed]
             self._hands[frame_index] = hands
             for seed in seeds:
@@ -133,8 +140,7 @@ class HandTracker:
         elif hands:
             self._hands[frame_index] = hands
         windows = tuple(
-            cut_out(picture, apply(self._to_coded, region.square(KEPT)))
-            for region in self._regions
+            cut_out(picture, apply(self._to_coded, region.square(KEPT))) for region in self._regions
         )
         self._kept.append(
             _Kept(
@@ -149,13 +155,31 @@ class HandTracker:
         return [
             HandObservation(
                 frame=frame,
-                landmarks=apply(self._to_coded, hand.landmarks).astype(np.float32),
+                landmarks=apply(self._to_coded, self._smooth(hand, frame)).astype(np.float32),
                 presence=hand.presence,
             )
             for frame in sorted(self._hands)
             if start <= frame < stop
             for hand in self._hands[frame]
         ]
+
+    def _smooth(self, hand: Hand, frame: int) -> NDArray[np.float64]:
+        """[21, 2] joints, averaged with those of the frames around where they are about still.
+
+        The network's joints tremble, those it cannot see most. Where a joint moves, its own frame
+        counts alone: nothing lags behind or is cut short.
+        """
+        still = STILL * finger_length(hand.landmarks)
+        total, weights = np.zeros_like(hand.landmarks), np.zeros((len(hand.landmarks), 1))
+        for off in range(-SMOOTH, SMOOTH + 1):
+            for other in self._hands.get(frame + off, ()):
+                if _meets(hand, [other]):
+                    moved = ((other.landmarks - hand.landmarks) ** 2).sum(axis=1, keepdims=True)
+                    weight = (SMOOTH + 1 - abs(off)) * np.exp(-moved / max(still, 1e-6) ** 2)
+                    total += weight * other.landmarks
+                    weights += weight
+                    break
+        return total / weights
 
     def _region(self, box: NDArray[np.floating]) -> _Region:
         x0, y0, x1, y1 = box.astype(np.float64)
@@ -192,9 +216,7 @@ class HandTracker:
 
     def _confirm(self, picture: Picture, palm: Palm) -> Hand:
         """The hand on a palm. Only what looks like a hand from its own joints too is one."""
-        first = self._landmarker.locate(
-            picture, palm_square(palm), self._display, self._kernels
-        )
+        first = self._landmarker.locate(picture, palm_square(palm), self._display, self._kernels)
         if first.presence <= self._min_presence:
             return first
         return self._step(first, picture, self._display)

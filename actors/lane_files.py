@@ -28,6 +28,10 @@ class LaneFiles:
         return self._named("frames.parquet")
 
     @property
+    def hands(self) -> Path:
+        return self._named("hands.parquet")
+
+    @property
     def masks(self) -> Path:
         return self._named("masks.parquet")
 

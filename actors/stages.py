@@ -21,16 +21,20 @@ from actors.compositor import Compositor
 from actors.decoder import Decoder
 from actors.encoder import Encoder
 from actors.frames import Frame
+from actors.hands import HALO, HandTracker
 from actors.hashes import frame_hash
 from actors.lane_files import LaneFiles, write_table
 from actors.masks import MaskWriter
+from actors.occluder import Occluder
 from actors.swapper import Swapper
 from actors.toolbox import Toolbox
 from actors.tracker import Tracker
 from actors.transport.shm import Ring
 from kernels.cuts import luma_change, small_luma
 from kernels.geometry import Affine, display_affine
+from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
+from scheduler.hands import HandObservation
 from scheduler.jobs import AnalyseTask, Analysis, LaneTask, RenderTask, Segment
 from scheduler.media import VideoIndex
 from scheduler.tracks import FRAMES_SCHEMA, FaceObservation, from_table, to_table
@@ -51,12 +55,13 @@ def span(task: LaneTask) -> tuple[int, int]:
     """Frames [start, stop) that the task decodes: its chunk, the halo, and no more than the film.
 
     An analysis sees one frame before its chunk at least, since the change of picture that it
-    measures for each frame is that from the frame before.
+    measures for each frame is that from the frame before; and what decides the hands, if asked.
     """
-    before = task.chunk.warmup
+    before, after = task.chunk.warmup, task.chunk.tail
     if isinstance(task, AnalyseTask):
-        before = max(before, 1)
-    start, stop = task.chunk.start - before, task.chunk.stop + task.chunk.tail
+        halo = HALO if task.job.occlusion else 0
+        before, after = max(before, halo, 1), max(after, halo)
+    start, stop = task.chunk.start - before, task.chunk.stop + after
     return max(start, 0), min(stop, task.index.frames)
 
 
@@ -69,16 +74,22 @@ def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
 def detector(
     task: AnalyseTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Observes faces and measures changes; in the end writes both tables of the chunk."""
+    """Observes faces and hands and measures changes; in the end writes the chunk's tables."""
     tracker = Tracker(tools.detector, tools.landmarker, tools.kernels, _display(task.index))
+    hands = _hand_tracker(task, tools)
     faces: list[FaceObservation] = []
     changes: list[tuple[int, float]] = []
     before: NDArray[np.uint8] | None = None
     for frame in frames:
         at = frame.handle.frame_index
         luma = small_luma(frame.picture)
+        seen: list[FaceObservation] = []
+        if _inside(task.chunk, frame) or (hands and hands.looks_at(at)):
+            seen = tracker.observe(frame.picture, at)
+        if hands:
+            hands.observe(frame.picture, at, [face.box for face in seen])
         if _inside(task.chunk, frame):
-            faces += tracker.observe(frame.picture, at)
+            faces += seen
             changes.append((at, 0.0 if before is None else luma_change(before, luma)))
         before = luma
         yield frame
@@ -90,12 +101,16 @@ def detector(
         ),
         files.frames,
     )
+    if hands:
+        found = hands.result(task.chunk.start, task.chunk.stop)
+        write_table(hand_tables.to_table(found), files.hands)
     outcome.result = Analysis(
         chunk=task.chunk.index,
         faces_path=str(files.faces),
         frames_path=str(files.frames),
         frames=len(changes),
         faces=len(faces),
+        hands_path=str(files.hands) if hands else "",
         cpu_ms={},
     )
 
@@ -116,8 +131,10 @@ def swapper(task: RenderTask, frames: Iterator[Frame], tools: Toolbox) -> Iterat
 def compositor(
     task: RenderTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Pastes the crops into the planes; writes the masks' table when the job asks for it."""
-    stage = Compositor(tools.kernels)
+    """Pastes the crops into the planes, behind the hands before them; writes the masks' table when
+    the job asks for it."""
+    stage, occluder = Compositor(tools.kernels), Occluder(tools.kernels)
+    hands = read_hands(task)
     with ExitStack() as stack:
         masks = None
         if task.job.record_masks:
@@ -125,6 +142,7 @@ def compositor(
             masks = stack.enter_context(MaskWriter(path))
             outcome.masks_path = str(path)
         for frame in frames:
+            occluder.occlude(frame, hands.get(frame.handle.frame_index, ()))
             patches = stage.composite(frame)
             if masks is not None and _inside(task.chunk, frame):
                 masks.add(frame.handle.frame_index, patches)
@@ -158,12 +176,25 @@ def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iter
 
 
 def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
-    """The stitched faces of the frames that the task decodes, by frame.
+    """The stitched faces of the frames that the task decodes, by frame."""
+    rows = from_table(_rows(task.job.tracks, *span(task)))
+    return {at: list(faces) for at, faces in groupby(rows, lambda face: face.frame)}
+
+
+def read_hands(task: RenderTask) -> dict[int, list[HandObservation]]:
+    """The hands of the frames that the task decodes, by frame; none when the job ignores them."""
+    if not task.job.occlusion:
+        return {}
+    rows = hand_tables.from_table(_rows(task.job.hands, *span(task)))
+    return {at: list(hands) for at, hands in groupby(rows, lambda hand: hand.frame)}
+
+
+def _rows(path: str, start: int, stop: int) -> pa.Table:
+    """The rows of a table whose ``frame`` is in [start, stop).
 
     Only the row groups that may hold such frames are read: memory does not grow with the film.
     """
-    start, stop = span(task)
-    with pq.ParquetFile(task.job.tracks) as file:
+    with pq.ParquetFile(path) as file:
         groups = []
         for number in range(file.num_row_groups):
             frames = file.metadata.row_group(number).column(0).statistics
@@ -171,8 +202,15 @@ def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
                 groups.append(number)
         table = file.read_row_groups(groups, use_threads=False)
     column = table.column("frame")
-    table = table.filter(pc.and_(pc.greater_equal(column, start), pc.less(column, stop)))
-    return {at: list(rows) for at, rows in groupby(from_table(table), lambda face: face.frame)}
+    return table.filter(pc.and_(pc.greater_equal(column, start), pc.less(column, stop)))
+
+
+def _hand_tracker(task: AnalyseTask, tools: Toolbox) -> HandTracker | None:
+    if not task.job.occlusion:
+        return None
+    return HandTracker(
+        tools.palm_detector, tools.hand_landmarker, tools.kernels, _display(task.index)
+    )
 
 
 def _inside(chunk: Chunk, frame: Frame) -> bool:

@@ -28,6 +28,7 @@ from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
 from scheduler.errors import FramesLost, storage_error
 from scheduler.events import TaskDone, TaskProgress
+from scheduler.hands import SCHEMA as HANDS
 from scheduler.jobs import AnalyseTask, Analysis, JobSpec, JobSummary, RenderTask, Segment
 from scheduler.ledger import (
     Event,
@@ -222,6 +223,10 @@ class JobService:
                 table: pa.Table = stitcher.extend(pq.read_table(analysis.faces_path, schema=SCHEMA))
                 film.census.add(table)
                 writer.write_table(table)
+        if job.occlusion:
+            with pq.ParquetWriter(job.hands, HANDS) as writer:
+                for analysis in analyses:
+                    writer.write_table(pq.read_table(analysis.hands_path, schema=HANDS))
         film.cuts, film.tracks = len(cuts), stitcher.tracks
         film.crop_size = job.swap.crop_size or film.census.crop_size()
         chunks = plan_chunks(film.index, seconds=job.chunk_seconds, cuts=cuts)

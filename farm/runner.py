@@ -10,7 +10,7 @@ from importlib.metadata import version
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
 from actors.sources import load_sources
-from actors.toolbox import EMBEDDED, LaneKit, Toolbox
+from actors.toolbox import EMBEDDED, HANDS, LaneKit, Toolbox
 from cluster.executor import Executor
 from cluster.inline import InlineExecutor
 from cluster.layout import choose_layout
@@ -58,7 +58,7 @@ def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Dis
     tools = Toolbox(kit)
 
     def check_sources(spec: JobSpec) -> None:
-        for name in EMBEDDED:
+        for name in EMBEDDED if spec.occlusion else (n for n in EMBEDDED if n not in HANDS):
             if not store.present(name):
                 display.event("model", f"fetching {name}", model=name)
             store.path(name)

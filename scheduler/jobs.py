@@ -51,6 +51,8 @@ class JobSpec:
     swap: SwapSettings
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     chunk_seconds: float = 8.0
+    occlusion: bool = True
+    """Whether hands before a face stay in front of it."""
     attempts: int = 3
     """How often a task may be tried when it fails for passing reasons."""
     masks_output: str = ""
@@ -76,6 +78,11 @@ class JobSpec:
     def tracks(self) -> str:
         """The stitched table (``scheduler.tracks.SCHEMA``) that renders read."""
         return f"{self.folder}/tracks.parquet"
+
+    @property
+    def hands(self) -> str:
+        """The hands (``scheduler.hands.SCHEMA``) that renders read; there with ``occlusion``."""
+        return f"{self.folder}/hands.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +121,7 @@ LaneTask = AnalyseTask | RenderTask
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """The result of an AnalyseTask: two tables on storage."""
+    """The result of an AnalyseTask: tables on storage."""
 
     chunk: int
     faces_path: str
@@ -123,6 +130,8 @@ class Analysis:
     """Parquet after ``scheduler.tracks.FRAMES_SCHEMA``."""
     frames: int
     faces: int
+    hands_path: str = ""
+    """With ``JobSpec.occlusion``: Parquet after ``scheduler.hands.SCHEMA``, as the faces."""
     cpu_ms: dict[str, float]
     """CPU milliseconds by stage, for benchmarks and reports."""
 

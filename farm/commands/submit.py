@@ -74,6 +74,13 @@ def submit(
             help="Side of the aligned crop; 0 fits it to the film's faces.",
         ),
     ] = 0,
+    occlusion: Annotated[
+        bool,
+        typer.Option(
+            "--occlusion/--no-occlusion",
+            help="Keep hands before a face in front of it (docs/occlusion.md).",
+        ),
+    ] = True,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -241,6 +248,7 @@ def submit(
         swapper=swapper,
         source_face=source_face,
         crop_size=crop_size,
+        occlusion=occlusion,
         chunk_seconds=chunk_seconds,
         overwrite=overwrite,
         work_dir=work_dir,
