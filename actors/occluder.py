@@ -69,7 +69,7 @@ class Occluder:
             if not _may_reach(joints, wanted):
                 continue
             if rgb is None:
-                rgb = self._kernels.crop(frame.picture, to_work, work)
+                rgb = self._kernels.thumbnail(frame.picture, to_work, work, work)
             one = hand_cover(rgb, joints, wanted)
             if one is not None:
                 cover = one if cover is None else np.maximum(cover, one)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Points = NDArray[np.float64]
 
@@ -45,11 +46,11 @@ def finger_length(joints: NDArray[np.floating]) -> float:
     return float(np.median(np.hypot(bones[:, 0], bones[:, 1])))
 
 
-def hand_cover(rgb: Floats, joints: Points, wanted: NDArray[np.bool_]) -> Floats | None:
+def hand_cover(rgb: Bytes, joints: Points, wanted: NDArray[np.bool_]) -> Floats | None:
     """How much of each pixel a hand covers.
 
     Args:
-        rgb: float32 [S, S, 3] R'G'B' 0..1, of the picture as it was.
+        rgb: uint8 [S, S, 3] R'G'B' of the picture as it was.
         joints: float64 [21, 2] in pixels of it.
         wanted: bool [S, S], where it matters; elsewhere the answer may be anything.
     Returns: float32 [S, S] 0..1, 1 on the hand and up to its outline, soft outside it; None when
@@ -69,15 +70,14 @@ def hand_cover(rgb: Floats, joints: Points, wanted: NDArray[np.bool_]) -> Floats
     part = _flooded(rgb[rows, columns], markers[rows, columns], outer[rows, columns])
     part = cast(Floats, cv2.GaussianBlur(part, (0, 0), max(SOFT * unit, 0.5)))
     cover = np.zeros(wanted.shape, np.float32)
-    # Twice the blurred step is 1 on the outline: the soft part lies outside, the hand is whole.
-    cover[rows, columns] = np.minimum(2 * part, 1)
+    # The blurred step is a half on the outline: all that is soft lies outside, the hand is whole.
+    cover[rows, columns] = np.clip((part - 0.1) / 0.4, 0, 1)
     return cover
 
 
-def _flooded(rgb: Floats, markers: NDArray[np.int32], open_: NDArray[np.bool_]) -> Floats:
+def _flooded(rgb: Bytes, markers: NDArray[np.int32], open_: NDArray[np.bool_]) -> Floats:
     """float32 [h, w]: 1 where the watershed gives a pixel to the hand, else 0."""
-    bytes_ = np.clip(rgb * 255, 0, 255).astype(np.uint8)
-    smooth = cv2.GaussianBlur(bytes_, (0, 0), 0.7).astype(np.float32)
+    smooth = cv2.GaussianBlur(rgb, (0, 0), 0.7).astype(np.float32)
     # The flood knows whole levels only: spread what is there over all of them.
     low, high = np.percentile(smooth[open_], (1, 99))
     spread = np.clip((smooth - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
