@@ -18,6 +18,7 @@ from cluster.inline import InlineExecutor
 from scheduler.chunks import Chunk
 from scheduler.errors import FramesLost, SwapfarmError
 from scheduler.events import LaneReady, TaskDone, TaskFailed, TaskProgress
+from scheduler.hands import SCHEMA as HANDS
 from scheduler.jobs import (
     AnalyseTask,
     Analysis,
@@ -96,6 +97,9 @@ def film(
     assert faces.schema == SCHEMA
     assert sum(a.faces for a in analyses) == faces.num_rows
     pq.write_table(faces, job.tracks, row_group_size=11)
+    hands = pa.concat_tables([pq.read_table(a.hands_path) for a in analyses])
+    assert hands.schema == HANDS
+    pq.write_table(hands, job.hands)
     hashes: list[str] = []
     for chunk in chunks:
         task = RenderTask(job=job, index=index, chunk=chunk, attempt=1, faces=2, crop_size=192)

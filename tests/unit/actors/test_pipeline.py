@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from av.video.frame import VideoFrame
 
+from actors.hands import HALO
 from actors.lane_files import LaneFiles
 from actors.pipeline import (
     STAGES,
@@ -29,11 +30,13 @@ from actors.pipeline import (
     row_of,
 )
 from actors.prober import probe
-from actors.stages import read_faces, span
+from actors.stages import read_faces, read_hands, span
 from actors.toolbox import LaneKit, Toolbox
 from actors.transport.chain import Chain
+from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
 from scheduler.errors import Cancelled, FramesLost
+from scheduler.hands import HandObservation
 from scheduler.jobs import AnalyseTask, EncoderSettings, JobSpec, RenderTask, Segment, SwapSettings
 from scheduler.tracks import SCHEMA, FaceObservation, to_table
 
@@ -71,6 +74,7 @@ def task(film: Path, tmp_path: Path) -> RenderTask:
     for part in ("analysis", "segments"):
         (tmp_path / part).mkdir()
     pq.write_table(to_table([]), job.tracks)
+    pq.write_table(hand_tables.to_table([]), job.hands)
     chunk = Chunk(index=3, start=7, stop=35)
     return RenderTask(job=job, index=probe(film), chunk=chunk, attempt=2, faces=0, crop_size=0)
 
@@ -197,10 +201,29 @@ def test_halo_frames_are_decoded_but_not_in_the_segment(task: RenderTask, kit: L
 
 
 def test_an_analysis_sees_the_frame_before_its_chunk(task: RenderTask) -> None:
-    analysis = AnalyseTask(job=task.job, index=task.index, chunk=task.chunk, attempt=1)
+    job = replace(task.job, occlusion=False)
+    analysis = AnalyseTask(job=job, index=task.index, chunk=task.chunk, attempt=1)
     assert span(analysis) == (6, 35)
     first = replace(analysis, chunk=Chunk(index=0, start=0, stop=7))
     assert span(first) == (0, 7)
+
+
+def test_an_analysis_sees_what_decides_its_hands(task: RenderTask) -> None:
+    chunk = Chunk(index=1, start=12, stop=20)
+    analysis = AnalyseTask(job=task.job, index=task.index, chunk=chunk, attempt=1)
+    assert span(analysis) == (12 - HALO, 20 + HALO)
+
+
+def test_only_the_chunks_own_hands_are_read(task: RenderTask) -> None:
+    hands = [
+        HandObservation(frame=at, landmarks=np.full((21, 2), at, np.float32), presence=1.0)
+        for at in range(0, FRAMES, 3)
+    ]
+    pq.write_table(hand_tables.to_table(hands), task.job.hands, row_group_size=4)
+    read = read_hands(task)
+    assert list(read) == [at for at in range(0, FRAMES, 3) if 7 <= at < 35]
+    assert (read[9][0].landmarks == 9).all()
+    assert read_hands(replace(task, job=replace(task.job, occlusion=False))) == {}
 
 
 def test_only_the_chunks_own_faces_are_read(task: RenderTask) -> None:
