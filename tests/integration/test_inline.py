@@ -143,7 +143,7 @@ def test_what_nobody_foresaw_is_an_internal_error_with_its_trace(
 ) -> None:
     Path(job.tracks).write_bytes(b"PAR1 no table PAR1")
     task = RenderTask(
-        job=job,
+        job=replace(job, occlusion=False),
         index=index,
         chunk=Chunk(index=0, start=0, stop=5),
         attempt=1,
