@@ -27,6 +27,8 @@ SIZE: Final = 192
 POINTS: Final = 468
 MARGIN: Final = 1.5
 """The crop's side over the face's longer side."""
+OFF: Final = 0.1
+"""How far a corner of the crop may lie off, over its side, for the mesh still to be trusted."""
 EYE_RIGHT: Final = 33
 """Outer corner of the person's right eye."""
 EYE_LEFT: Final = 263
@@ -75,9 +77,35 @@ class FaceLandmarker:
         first = self._read(
             picture, face_square(detection.box.reshape(2, 2), right, left), display, kernels
         )
-        points = apply(display, first.landmarks)
-        second = face_square(points, points[EYE_RIGHT], points[EYE_LEFT])
-        return self._read(picture, second, display, kernels)
+        return self._read(picture, _mesh_square(first.landmarks, display), display, kernels)
+
+    def relocate(
+        self,
+        picture: Picture,
+        points: NDArray[np.float64],
+        display: NDArray[np.float64],
+        kernels: Kernels,
+    ) -> Mesh:
+        """The mesh of a face of which it is known where it must be, in one look.
+
+        A second look follows only where the first one shows that its square lay off by more than
+        a tenth of its side.
+
+        Args:
+            picture: as decoded, in coded orientation.
+            points: [468, 2], about where the mesh is, in pixels of the coded picture.
+            display: float64 [2, 3], coded frame pixels -> upright display pixels.
+            kernels: cuts the crop.
+        """
+        square = _mesh_square(points, display)
+        mesh = self._read(picture, square, display, kernels)
+        better = _mesh_square(mesh.landmarks, display)
+        # Corners of the better square as seen in the one that was read.
+        corners = np.array([[0.0, 0.0], [SIZE, 0.0], [0.0, SIZE], [SIZE, SIZE]])
+        off = apply(square, apply(invert(better), corners)) - corners
+        if float(np.abs(off).max()) > OFF * SIZE:
+            return self._read(picture, better, display, kernels)
+        return mesh
 
     def _read(
         self,
@@ -97,6 +125,14 @@ class FaceLandmarker:
         points = values.reshape(POINTS, 3)[:, :2].astype(np.float64) - 0.5
         presence = 1.0 / (1.0 + np.exp(-float(logit.reshape(()))))
         return Mesh(landmarks=points, presence=float(presence))
+
+
+def _mesh_square(
+    landmarks: NDArray[np.float64], display: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``face_square`` of the points of a mesh in coded pixels, for display pixels."""
+    points = apply(display, landmarks)
+    return face_square(points, points[EYE_RIGHT], points[EYE_LEFT])
 
 
 def face_square(

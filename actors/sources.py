@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from actors.detector import FaceDetector
 from actors.landmarker import FaceLandmarker
 from actors.mesh_swapper import SourceFace
-from actors.tracker import Tracker
+from actors.observer import FaceObserver
 from kernels.api import Kernels
 from kernels.picture import Picture, PictureFormat
 from scheduler.errors import SourceAmbiguous, SourceUnreadable, SourceWithoutFace
@@ -30,11 +30,11 @@ def load_sources(
         SourceWithoutFace: no face is found, or fewer than ``swap.source_face``.
         SourceAmbiguous: several faces, and no ``swap.source_face``.
     """
-    tracker = Tracker(detector, landmarker, kernels, np.eye(2, 3))
+    observer = FaceObserver(detector, landmarker, kernels, np.eye(2, 3))
     sources = []
     for path in swap.sources:
         rgb = read_picture(Path(path))
-        face = _choose(tracker.observe(_as_picture(rgb), 0), path, swap.source_face)
+        face = _choose(observer.observe(_as_picture(rgb), 0), path, swap.source_face)
         sources.append(SourceFace(image=rgb, landmarks=face.landmarks))
     return tuple(sources)
 

@@ -11,26 +11,25 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from actors.compositor import Compositor
 from actors.decoder import Decoder
 from actors.encoder import Encoder
+from actors.follower import FaceFollower
 from actors.frames import Frame
 from actors.hands import HALO, HandTracker
 from actors.hashes import frame_hash
 from actors.lane_files import LaneFiles, write_table
 from actors.masks import MaskWriter
+from actors.observer import FaceObserver
 from actors.occluder import Occluder
 from actors.swapper import Swapper
 from actors.toolbox import Toolbox
-from actors.tracker import Tracker
+from actors.tracker import Tracker, held_back, reach
 from actors.transport.shm import Ring
-from kernels.cuts import luma_change, small_luma
 from kernels.geometry import Affine, display_affine
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
@@ -54,15 +53,24 @@ class Outcome:
 def span(task: LaneTask) -> tuple[int, int]:
     """Frames [start, stop) that the task decodes: its chunk, the halo, and no more than the film.
 
-    An analysis sees one frame before its chunk at least, since the change of picture that it
-    measures for each frame is that from the frame before; and what decides the hands, if asked.
+    An analysis sees at least what decides the faces and hands of its chunk, whatever the plan says.
     """
     before, after = task.chunk.warmup, task.chunk.tail
     if isinstance(task, AnalyseTask):
-        halo = HALO if task.job.occlusion else 0
-        before, after = max(before, halo, 1), max(after, halo)
-    start, stop = task.chunk.start - before, task.chunk.stop + after
-    return max(start, 0), min(stop, task.index.frames)
+        halo = reach(task.job.analysis.interval)
+        if task.job.occlusion:
+            halo = max(halo, HALO)
+        before, after = max(before, halo), max(after, halo)
+    return max(task.chunk.start - before, 0), min(task.chunk.stop + after, task.index.frames)
+
+
+def slots_needed(task: LaneTask, slots: int) -> int:
+    """Slots of the ring for a task: what its stages hold back comes on top where ``slots`` are too
+    few. Analysis works on one interval of frames while the next is decoded."""
+    if isinstance(task, AnalyseTask):
+        interval = task.job.analysis.interval
+        return max(slots, held_back(interval) + interval)
+    return slots
 
 
 def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
@@ -74,24 +82,31 @@ def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
 def detector(
     task: AnalyseTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Observes faces and hands and measures changes; in the end writes the chunk's tables."""
-    tracker = Tracker(tools.detector, tools.landmarker, tools.kernels, _display(task.index))
-    hands = _hand_tracker(task, tools)
+    """Tracks faces and hands and measures changes; in the end writes the chunk's tables."""
+    chunk, settings = task.chunk, task.job.analysis
+    display = _display(task.index)
+    observer = FaceObserver(tools.detector, tools.landmarker, tools.kernels, display)
+    tracker = Tracker(
+        observer,
+        FaceFollower(display),
+        interval=settings.interval,
+        expression=settings.expression,
+    )
+    hands = None
+    if task.job.occlusion:
+        hands = HandTracker(tools.palm_detector, tools.hand_landmarker, tools.kernels, display)
     faces: list[FaceObservation] = []
     changes: list[tuple[int, float]] = []
-    before: NDArray[np.uint8] | None = None
-    for frame in frames:
-        at = frame.handle.frame_index
-        luma = small_luma(frame.picture)
-        seen: list[FaceObservation] = []
-        if _inside(task.chunk, frame) or (hands and hands.looks_at(at)):
-            seen = tracker.observe(frame.picture, at)
+    for tracked in tracker.track(frames, chunk.start, chunk.stop):
+        frame, at = tracked.frame, tracked.frame.handle.frame_index
+        faces += tracked.faces
+        if _inside(chunk, frame):
+            changes.append((at, tracked.change))
         if hands:
-            hands.observe(frame.picture, at, [face.box for face in seen])
-        if _inside(task.chunk, frame):
-            faces += seen
-            changes.append((at, 0.0 if before is None else luma_change(before, luma)))
-        before = luma
+            seen = tracked.detected
+            if seen is None and hands.looks_at(at):
+                seen = observer.observe(frame.picture, at)
+            hands.observe(frame.picture, at, [face.box for face in seen or ()])
         yield frame
     files = LaneFiles(task)
     write_table(to_table(faces), files.faces)
@@ -203,14 +218,6 @@ def _rows(path: str, start: int, stop: int) -> pa.Table:
         table = file.read_row_groups(groups, use_threads=False)
     column = table.column("frame")
     return table.filter(pc.and_(pc.greater_equal(column, start), pc.less(column, stop)))
-
-
-def _hand_tracker(task: AnalyseTask, tools: Toolbox) -> HandTracker | None:
-    if not task.job.occlusion:
-        return None
-    return HandTracker(
-        tools.palm_detector, tools.hand_landmarker, tools.kernels, _display(task.index)
-    )
 
 
 def _inside(chunk: Chunk, frame: Frame) -> bool:

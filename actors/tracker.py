@@ -1,100 +1,258 @@
-"""Which faces a frame shows, and their landmarks: one observation for each.
+"""The faces of a film from frame to frame: detected on keyframes, followed between them.
 
-Every frame is looked at by itself, so that the result does not depend on where a chunk starts.
+Keyframes are the frames whose absolute number is a multiple of the interval, and the first and
+last of each shot. There, and only there, the detector runs. Between two keyframes each face is
+carried onward from the one before and back from the one after, both are blended by distance, and
+the mesh looks once at the place that this gives (or, where expression does not matter, the place
+is the answer). A face that one of two keyframes misses lives from the other as far as flow and
+mesh confirm it, and at most to the missing one.
+
+So a frame's faces depend on nothing but the frames up to `reach` away, whatever chunk it is in.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
-from actors.detector import Detection, FaceDetector, overlap
-from actors.landmarker import FaceLandmarker
-from kernels.api import Kernels
-from kernels.picture import Picture
+import numpy as np
+
+from actors.detector import overlap
+from actors.follower import FaceFollower, Place, meet
+from actors.frames import Frame
+from actors.landmarker import Mesh
+from actors.observer import FaceObserver, observation
+from kernels.cuts import REACH, luma_change, small_luma, starts_shot
+from kernels.flow import Luma, flow_luma, luma_step
 from scheduler.tracks import FaceObservation
+
+MIN_OVERLAP: Final = 0.3
+"""Least intersection over union for a carried face and a detected one to be the same."""
+
+
+def reach(interval: int) -> int:
+    """Frames on each side of a chunk that decide its faces: one interval, and what tells cuts."""
+    return interval + REACH
+
+
+def held_back(interval: int) -> int:
+    """The most frames that `Tracker.track` holds at once."""
+    return interval + 1 + REACH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrackedFrame:
+    """A frame and what was seen in it."""
+
+    frame: Frame
+    change: float
+    """``kernels.cuts.luma_change`` from the frame before; 0 for the first one."""
+    faces: list[FaceObservation]
+    """From left to right, ``track`` -1; none for frames outside the wanted ones."""
+    detected: list[FaceObservation] | None
+    """Those that the detector found in this frame by itself; None: it was not asked."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A frame that is not given on yet."""
+
+    frame: Frame
+    change: float
+    shot: bool = False
+    """It is the first of a shot."""
+    keyed: list[FaceObservation] | None = None
+    """What the detector gave; None: it was not asked."""
+    found: list[FaceObservation] = field(default_factory=list)
+    """What was found without it, best first."""
+
+    @property
+    def at(self) -> int:
+        return self.frame.handle.frame_index
 
 
 class Tracker:
-    """Observes the faces of single frames.
+    """Tracks the faces of a run of frames.
 
     Args:
-        detector: finds them.
-        landmarker: puts the mesh on each.
-        kernels: makes the pictures that the two networks read.
-        display: float64 [2, 3], coded frame pixels -> upright display pixels.
-        min_presence: a mesh whose network is less sure is no face.
-        max_overlap: meshes whose extents overlap more (intersection over union) are one face.
+        observer: finds faces in single frames.
+        follower: finds them again in the next.
+        interval: frames from one keyframe to the next, 1 or more.
+        expression: whether the mesh looks at each frame. Without, landmarks between keyframes are
+            carried: right for the pose, but a mouth or an eyelid moves less than it does.
     """
 
     def __init__(
         self,
-        detector: FaceDetector,
-        landmarker: FaceLandmarker,
-        kernels: Kernels,
-        display: NDArray[np.float64],
+        observer: FaceObserver,
+        follower: FaceFollower,
         *,
-        min_presence: float = 0.5,
-        max_overlap: float = 0.5,
+        interval: int = 6,
+        expression: bool = True,
     ) -> None:
-        self._detector = detector
-        self._landmarker = landmarker
-        self._kernels = kernels
-        self._display = display
-        self._min_presence = min_presence
-        self._max_overlap = max_overlap
+        if interval < 1:
+            raise ValueError(f"keyframes every {interval} frames; wanted 1 or more")
+        self._observer = observer
+        self._follower = follower
+        self._interval = interval
+        self._expression = expression
 
-    def thumbnail(self, picture: Picture) -> NDArray[np.uint8]:
-        """uint8 [192, 192, 3] R'G'B': the upright frame, fitted in, centred, black around it."""
-        return self._detector.thumbnail(picture, self._display, self._kernels)
-
-    def observe(
-        self,
-        picture: Picture,
-        frame_index: int,
-        thumbnail: NDArray[np.uint8] | None = None,
-    ) -> list[FaceObservation]:
-        """The faces of one frame, from left to right as a viewer sees them; ``track`` is -1.
+    def track(self, frames: Iterable[Frame], start: int, stop: int) -> Iterator[TrackedFrame]:
+        """All frames in order, with the faces of frames [start, stop).
 
         Args:
-            picture: as decoded, in coded orientation.
-            frame_index: 0-based presentation order in the film.
-            thumbnail: ``self.thumbnail(picture)`` where the caller made it already.
-
-        Returns:
-            Box (the mesh's extent) and landmarks in pixels of the coded picture.
+            frames: consecutive; exact from `reach` before ``start`` (or the film's first frame) to
+                `reach` after ``stop`` (or its last). Up to `held_back` of them are in use at once.
         """
-        if thumbnail is None:
-            thumbnail = self.thumbnail(picture)
-        faces = [
-            face
-            for detection in self._detector.detect_thumbnail(
-                thumbnail, picture.format, self._display
+        held: list[_Held] = []
+        for each in _with_shots(frames):
+            if each.shot and held:
+                yield from self._finish(held, start, stop)
+                held = []
+            held.append(each)
+            if each.at % self._interval == 0 and len(held) > 1:
+                self._between(held, start, stop)
+                yield from (self._give(done, start, stop) for done in held[:-1])
+                held = held[-1:]
+        yield from self._finish(held, start, stop)
+
+    def _finish(self, held: list[_Held], start: int, stop: int) -> Iterator[TrackedFrame]:
+        """The last frames of a shot: the very last one is a keyframe, too."""
+        if len(held) > 1:
+            self._between(held, start, stop)
+        elif held and start <= held[0].at < stop:
+            self._key(held[0])
+        yield from (self._give(done, start, stop) for done in held)
+
+    def _give(self, held: _Held, start: int, stop: int) -> TrackedFrame:
+        faces: list[FaceObservation] = []
+        if start <= held.at < stop:
+            keyed = [self._again(held, face) for face in held.keyed or ()]
+            faces = self._observer.apart([*keyed, *held.found])
+        return TrackedFrame(frame=held.frame, change=held.change, faces=faces, detected=held.keyed)
+
+    def _between(self, held: list[_Held], start: int, stop: int) -> None:
+        """Finds the faces of the frames between two keyframes, the first and the last one."""
+        first, last = held[0], held[-1]
+        if last.at < start or first.at >= stop:
+            return
+        before, after = self._key(first), self._key(last)
+        if not before and not after:
+            return
+        step = luma_step(first.frame.picture)
+        lumas = [flow_luma(each.frame.picture) for each in held]
+        onward = self._follower.follow(before, lumas, step)
+        back = [way[::-1] for way in self._follower.follow(after, lumas[::-1], step)]
+        pairs = _pairs(onward, back)
+        for one, other in pairs:
+            for at in range(1, len(held) - 1):
+                if start <= held[at].at < stop:
+                    share = at / (len(held) - 1)
+                    place = meet(onward[one][at], back[other][at], share)
+                    self._find(held[at], place, before[one], after[other], share)
+        for one in set(range(len(onward))) - {one for one, _ in pairs}:
+            self._outlive(held[1:], onward[one][1:], before[one])
+        for other in set(range(len(back))) - {other for _, other in pairs}:
+            self._outlive(held[-2::-1], back[other][-2::-1], after[other])
+
+    def _find(
+        self,
+        held: _Held,
+        place: Place,
+        before: FaceObservation,
+        after: FaceObservation,
+        share: float,
+    ) -> None:
+        """Adds a face that is on both keyframes around a frame."""
+        score = (1.0 - share) * before.score + share * after.score
+        if self._expression or place.lost:
+            face = self._look(held, place, score)
+        else:
+            presence = (1.0 - share) * before.visible + share * after.visible
+            mesh = Mesh(landmarks=place.points, presence=presence)
+            face = observation(held.at, mesh, score)
+        if face is not None:
+            held.found.append(face)
+
+    def _outlive(
+        self, held: Sequence[_Held], places: Sequence[Place], face: FaceObservation
+    ) -> None:
+        """Adds a face that is on one keyframe only, away from it for as long as it is confirmed.
+
+        The mesh looks at each frame, in the chunk or not: where it ends must not depend on that.
+        """
+        for each, place in zip(held, places, strict=True):
+            seen = None if place.lost else self._look(each, place, face.score)
+            if seen is None:
+                return
+            each.found.append(seen)
+
+    def _look(self, held: _Held, place: Place, score: float) -> FaceObservation | None:
+        """The mesh of the face at a place, unless there is none, or another's."""
+        face = self._observer.look(held.frame.picture, held.at, place.points, score)
+        if face is None or float(overlap(face.box, place.box[None])[0]) < MIN_OVERLAP:
+            return None
+        return face
+
+    def _again(self, held: _Held, face: FaceObservation) -> FaceObservation:
+        """A keyframe's face, looked at as those between keyframes are.
+
+        The mesh answers a little differently for each square that it is shown. It shakes less
+        when all squares come from where the face was thought to be, not some from the detector.
+        """
+        if self._interval == 1 or not self._expression:
+            return face
+        place = Place(points=face.landmarks.astype(np.float64), confidence=1.0)
+        return self._look(held, place, face.score) or face
+
+    def _key(self, held: _Held) -> list[FaceObservation]:
+        """The faces that the detector finds; it is asked once."""
+        if held.keyed is None:
+            held.keyed = self._observer.observe(held.frame.picture, held.at)
+        return held.keyed
+
+
+def _with_shots(frames: Iterable[Frame]) -> Iterator[_Held]:
+    """The frames with their changes and whether a shot begins (known REACH frames later)."""
+    waiting: deque[_Held] = deque()
+    changes: deque[float] = deque([0.0] * (2 * REACH + 1), maxlen=2 * REACH + 1)
+    before: Luma | None = None
+    for frame in frames:
+        luma = small_luma(frame.picture)
+        change = 0.0 if before is None else luma_change(before, luma)
+        before = luma
+        waiting.append(_Held(frame, change))
+        changes.append(change)
+        if len(waiting) > REACH:
+            held = waiting.popleft()
+            held.shot = starts_shot(changes)
+            yield held
+    while waiting:
+        changes.append(0.0)
+        held = waiting.popleft()
+        held.shot = starts_shot(changes)
+        yield held
+
+
+def _pairs(onward: list[list[Place]], back: list[list[Place]]) -> list[tuple[int, int]]:
+    """Which face of the first frame is which of the last: by overlap in both, best first."""
+    overlaps = sorted(
+        (
+            (
+                -sum(float(overlap(one[at].box, other[at].box[None])[0]) for at in (0, -1)) / 2,
+                first,
+                second,
             )
-            if (face := self._observe(picture, frame_index, detection)).visible
-            >= self._min_presence
-        ]
-        kept: list[FaceObservation] = []
-        # Best first: of two meshes on one face, the one that the detector was surer of stays.
-        for face in faces:
-            others = np.array([other.box for other in kept]).reshape(-1, 4)
-            if not (overlap(face.box, others) > self._max_overlap).any():
-                kept.append(face)
-        return sorted(kept, key=self._place)
-
-    def _observe(self, picture: Picture, frame: int, detection: Detection) -> FaceObservation:
-        mesh = self._landmarker.locate(picture, detection, self._display, self._kernels)
-        points = mesh.landmarks.astype(np.float32)
-        return FaceObservation(
-            frame=frame,
-            track=-1,
-            box=np.concatenate([points.min(axis=0), points.max(axis=0)]),
-            landmarks=points,
-            score=detection.score,
-            visible=mesh.presence,
-        )
-
-    def _place(self, face: FaceObservation) -> tuple[float, float]:
-        """Centre of a face in display pixels: from left to right, then from top to bottom."""
-        x, y = self._display[:, :2] @ face.box.reshape(2, 2).mean(axis=0) + self._display[:, 2]
-        return float(x), float(y)
+            for first, one in enumerate(onward)
+            for second, other in enumerate(back)
+        ),
+    )
+    pairs: list[tuple[int, int]] = []
+    for negative, first, second in overlaps:
+        if -negative < MIN_OVERLAP:
+            break
+        if all(first != one and second != other for one, other in pairs):
+            pairs.append((first, second))
+    return pairs

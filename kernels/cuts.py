@@ -7,6 +7,7 @@ of f-2..f+2 and nothing else, so that the answer is the same for any chunking.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import cv2
@@ -20,6 +21,8 @@ WIDTH: Final = 96
 LEAST: Final = 10.0
 OVER_NEXT: Final = 1.4
 OVER_MOTION: Final = 2.5
+REACH: Final = 2
+"""Frames on each side whose changes decide whether a frame starts a shot."""
 
 
 def small_luma(picture: Picture) -> NDArray[np.uint8]:
@@ -65,3 +68,9 @@ def find_cuts(changes: NDArray[np.float32]) -> list[int]:
     around = np.sort(np.stack([padded[:-4], before, after, padded[4:]]), axis=0)
     alone = (changes >= LEAST) & (changes >= OVER_NEXT * np.maximum(before, after))
     return np.flatnonzero(alone & (changes >= OVER_MOTION * around[2])).tolist()
+
+
+def starts_shot(changes: Iterable[float]) -> bool:
+    """``find_cuts`` for the frame in the middle, from its change and two on each side (0 where the
+    film has no frame)."""
+    return REACH in find_cuts(np.fromiter(changes, np.float32))

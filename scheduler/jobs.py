@@ -38,6 +38,18 @@ class SwapSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnalyseSettings:
+    """How faces are found and tracked. All that decides the tables of an analysis."""
+
+    interval: int = 6
+    """The detector looks at each frame whose number is a multiple of this (and at the ends of
+    shots); faces are tracked between. 1 to 24; 1: at every frame."""
+    expression: bool = True
+    """The mesh looks at every frame. Without it, mouth and eyelids move less between detections
+    than they do: enough for swappers that only need the pose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """All that decides the frames of a job, and where its files go."""
 
@@ -50,6 +62,7 @@ class JobSpec:
     """Absolute path of the job's own folder for analysis and segments."""
     swap: SwapSettings
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
+    analysis: AnalyseSettings = field(default_factory=AnalyseSettings)
     chunk_seconds: float = 8.0
     occlusion: bool = True
     """Whether hands before a face stay in front of it."""

@@ -24,7 +24,7 @@ from actors.landmarker import EYE_LEFT, EYE_RIGHT, POINTS, SIZE, FaceLandmarker,
 from actors.models import ModelStore
 from actors.prober import probe
 from actors.sources import read_picture
-from actors.tracker import Tracker
+from actors.observer import FaceObserver
 from actors.transport.shm import Ring
 from farm.config import load_settings
 from kernels.cpu import CpuKernels
@@ -53,8 +53,8 @@ class Measurer:
 
     def meshes(self, picture: Picture, display: Array) -> Iterator[Array]:
         """[468, 3] of each face, upright, in pixels of the network's crop."""
-        tracker = Tracker(self._detector, self._landmarker, self.kernels, display)
-        for face in tracker.observe(picture, 0):
+        observer = FaceObserver(self._detector, self._landmarker, self.kernels, display)
+        for face in observer.observe(picture, 0):
             points = apply(display, face.landmarks)
             square = face_square(points, points[EYE_RIGHT], points[EYE_LEFT])
             crop = self.kernels.crop(picture, compose(square, display), SIZE)

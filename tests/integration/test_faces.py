@@ -17,9 +17,9 @@ from actors.frames import Frame, FrameHandle, SlotLayout
 from actors.inference.litert import LiteRt
 from actors.landmarker import FaceLandmarker
 from actors.models import ModelStore
+from actors.observer import FaceObserver
 from actors.prober import probe
 from actors.sources import read_picture
-from actors.tracker import Tracker
 from kernels.cpu import CpuKernels
 from kernels.geometry import apply, display_affine
 from kernels.picture import Picture, PictureFormat
@@ -56,10 +56,10 @@ def picture(rgb: NDArray[np.uint8]) -> Picture:
     return Picture(format=fmt, planes=planes)
 
 
-def tracker(
+def observer(
     models: ModelStore, display: NDArray[np.float64] = UPRIGHT, threads: int = 1
-) -> Tracker:
-    return Tracker(
+) -> FaceObserver:
+    return FaceObserver(
         FaceDetector(models.path(DETECTOR), threads),
         FaceLandmarker(models.path(LANDMARKER), threads),
         CpuKernels(),
@@ -87,7 +87,7 @@ def portrait(samples: dict[str, Path]) -> NDArray[np.uint8]:
 
 
 def test_a_group_of_five(models: ModelStore, group: Picture) -> None:
-    faces = tracker(models).observe(group, 7)
+    faces = observer(models).observe(group, 7)
     assert len(faces) == 5
     centres = [face.box.reshape(2, 2).mean(axis=0)[0] for face in faces]
     assert centres == sorted(centres), "from left to right"
@@ -102,7 +102,7 @@ def test_a_group_of_five(models: ModelStore, group: Picture) -> None:
 
 
 def test_every_twentieth_frame_has_one_face(models: ModelStore, samples: dict[str, Path]) -> None:
-    look = tracker(models)
+    look = observer(models)
     counts = {
         frame.handle.frame_index: len(look.observe(frame.picture, frame.handle.frame_index))
         for frame in frames(samples["wolfgang_langer"], 20)
@@ -112,7 +112,7 @@ def test_every_twentieth_frame_has_one_face(models: ModelStore, samples: dict[st
 
 
 def test_nobody_is_nobody(models: ModelStore, samples: dict[str, Path]) -> None:
-    look = tracker(models)
+    look = observer(models)
     assert [
         frame.handle.frame_index
         for frame in frames(samples["no_face"], 4)
@@ -127,7 +127,7 @@ def test_a_cut_between_face_and_none(
     models: ModelStore, samples: dict[str, Path], name: str, first: int, last: int
 ) -> None:
     # The detector takes letters of a title card for faces; the mesh knows better.
-    look = tracker(models)
+    look = observer(models)
     seen = {
         frame.handle.frame_index: len(look.observe(frame.picture, 0))
         for frame in frames(samples[name], 8)
@@ -139,22 +139,22 @@ def test_a_cut_between_face_and_none(
 def test_a_turned_film_shows_the_same_face(
     models: ModelStore, portrait: NDArray[np.uint8], rotation: int
 ) -> None:
-    (upright,) = tracker(models).observe(picture(portrait), 0)
+    (upright,) = observer(models).observe(picture(portrait), 0)
     turned = np.rot90(portrait, rotation // 90)  # the player turns it back, clockwise
     display = display_affine(turned.shape[1], turned.shape[0], 1.0, rotation)
-    (face,) = tracker(models, display).observe(picture(turned), 0)
+    (face,) = observer(models, display).observe(picture(turned), 0)
     shown = apply(display, face.landmarks)
     assert np.abs(shown - upright.landmarks).max() < 0.1
-    unaware = tracker(models).observe(picture(turned), 0)
+    unaware = observer(models).observe(picture(turned), 0)
     assert all(found.score < face.score for found in unaware), "the detector likes faces upright"
 
 
 def test_pixels_need_not_be_square(models: ModelStore, portrait: NDArray[np.uint8]) -> None:
-    (upright,) = tracker(models).observe(picture(portrait), 0)
+    (upright,) = observer(models).observe(picture(portrait), 0)
     pairs = portrait.reshape(512, 256, 2, 3)
     squeezed = pairs.astype(np.uint16).sum(axis=2) // 2
     display = display_affine(256, 512, 2.0, 0)
-    (face,) = tracker(models, display).observe(picture(squeezed.astype(np.uint8)), 0)
+    (face,) = observer(models, display).observe(picture(squeezed.astype(np.uint8)), 0)
     shown = apply(display, face.landmarks)
     assert np.abs(shown - upright.landmarks).mean() < 1.0
 
@@ -176,12 +176,12 @@ def test_the_mesh_forgets_where_the_detector_put_it(
 def test_bit_equal_on_repeat(
     models: ModelStore, group: Picture, portrait: NDArray[np.uint8]
 ) -> None:
-    look = tracker(models)
+    look = observer(models)
     first = look.observe(group, 0)
     look.observe(picture(portrait), 0)
     assert same(look.observe(group, 0), first), "what it saw in between changes nothing"
     assert same(look.observe(group, 0, look.thumbnail(group)), first)
-    assert same(tracker(models, threads=2).observe(group, 0), first)
+    assert same(observer(models, threads=2).observe(group, 0), first)
 
 
 def test_batches_are_rows(models: ModelStore) -> None:

@@ -20,11 +20,11 @@ from actors.hand_landmarker import HandLandmarker
 from actors.hands import HALO, HandTracker
 from actors.landmarker import FaceLandmarker
 from actors.models import ModelStore
+from actors.observer import FaceObserver
 from actors.occluder import Occluder
 from actors.palms import PalmDetector
 from actors.prober import probe
 from actors.toolbox import DETECTOR, HAND_LANDMARKER, LANDMARKER, PALM_DETECTOR
-from actors.tracker import Tracker
 from kernels.cpu import CpuKernels
 from kernels.geometry import Affine, apply
 from kernels.mesh.canonical import OVAL
@@ -61,7 +61,7 @@ class ManySlots:
 def film(models: ModelStore, samples: dict[str, Path]) -> Film:
     index = probe(samples["wolfgang_langer"])
     frames = tuple(Decoder(index).decode(0, index.frames, ManySlots(picture_format(index))))
-    tracker = Tracker(
+    observer = FaceObserver(
         FaceDetector(models.path(DETECTOR)),
         FaceLandmarker(models.path(LANDMARKER)),
         CpuKernels(),
@@ -70,7 +70,7 @@ def film(models: ModelStore, samples: dict[str, Path]) -> Film:
     faces = {}
     for at, frame in enumerate(frames):
         if HandTracker.looks_at(at) or FIRST <= at <= LAST:
-            (faces[at],) = tracker.observe(frame.picture, at)
+            (faces[at],) = observer.observe(frame.picture, at)
     return Film(frames, faces)
 
 

@@ -21,10 +21,10 @@ from actors.frames import Frame, SlotLayout
 from actors.landmarker import FaceLandmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
+from actors.observer import FaceObserver
 from actors.prober import probe
 from actors.sources import load_sources
 from actors.swapper import Swapper
-from actors.tracker import Tracker
 from actors.transport.shm import Ring
 from kernels.cpu import CpuKernels
 from kernels.geometry import apply, display_affine, display_size
@@ -83,7 +83,7 @@ def table(models: ModelStore, samples: dict[str, Path]) -> list[Row]:
     index = probe(samples["wolfgang_langer"])
     coded = (index.width, index.height, float(index.sample_aspect_ratio), index.rotation)
     display, (width, height) = display_affine(*coded), display_size(*coded)
-    tracker = Tracker(detector, landmarker, kernels, display)
+    observer = FaceObserver(detector, landmarker, kernels, display)
     swapper = Swapper(MeshSwapper([source], CROP_SIZE), kernels, display)
     compositor = Compositor(kernels)
 
@@ -100,7 +100,7 @@ def table(models: ModelStore, samples: dict[str, Path]) -> list[Row]:
         for frame in Decoder(index).decode(0, index.frames, ring):
             number = frame.handle.frame_index
             if number in chosen:
-                (face,) = tracker.observe(frame.picture, number)
+                (face,) = observer.observe(frame.picture, number)
                 landmarks = apply(display, face.landmarks)
                 original = embed(frame, landmarks)
                 swapper.swap(frame, [face])

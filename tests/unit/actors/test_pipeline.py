@@ -32,12 +32,21 @@ from actors.pipeline import (
 from actors.prober import probe
 from actors.stages import read_faces, read_hands, span
 from actors.toolbox import LaneKit, Toolbox
+from actors.tracker import reach
 from actors.transport.chain import Chain
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
 from scheduler.errors import Cancelled, FramesLost
 from scheduler.hands import HandObservation
-from scheduler.jobs import AnalyseTask, EncoderSettings, JobSpec, RenderTask, Segment, SwapSettings
+from scheduler.jobs import (
+    AnalyseSettings,
+    AnalyseTask,
+    EncoderSettings,
+    JobSpec,
+    RenderTask,
+    Segment,
+    SwapSettings,
+)
 from scheduler.tracks import SCHEMA, FaceObservation, to_table
 
 FRAMES = 40
@@ -200,18 +209,14 @@ def test_halo_frames_are_decoded_but_not_in_the_segment(task: RenderTask, kit: L
     assert wide.frame_hashes == plain.frame_hashes
 
 
-def test_an_analysis_sees_the_frame_before_its_chunk(task: RenderTask) -> None:
-    job = replace(task.job, occlusion=False)
-    analysis = AnalyseTask(job=job, index=task.index, chunk=task.chunk, attempt=1)
-    assert span(analysis) == (6, 35)
-    first = replace(analysis, chunk=Chunk(index=0, start=0, stop=7))
-    assert span(first) == (0, 7)
-
-
 def test_an_analysis_sees_what_decides_its_hands(task: RenderTask) -> None:
-    chunk = Chunk(index=1, start=12, stop=20)
-    analysis = AnalyseTask(job=task.job, index=task.index, chunk=chunk, attempt=1)
+    job = replace(task.job, analysis=AnalyseSettings(interval=1))
+    analysis = AnalyseTask(
+        job=job, index=task.index, chunk=Chunk(index=1, start=12, stop=20), attempt=1
+    )
     assert span(analysis) == (12 - HALO, 20 + HALO)
+    blind = replace(analysis, job=replace(job, occlusion=False))
+    assert span(blind) == (12 - reach(1), 20 + reach(1))
 
 
 def test_only_the_chunks_own_hands_are_read(task: RenderTask) -> None:

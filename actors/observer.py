@@ -1,0 +1,120 @@
+"""Which faces one picture shows, and their landmarks: one observation for each.
+
+A picture is looked at by itself, so that the result does not depend on where a chunk starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.detector import FaceDetector, overlap
+from actors.landmarker import FaceLandmarker, Mesh
+from kernels.api import Kernels
+from kernels.picture import Picture
+from scheduler.tracks import FaceObservation
+
+
+class FaceObserver:
+    """Observes the faces of single frames.
+
+    Args:
+        detector: finds them.
+        landmarker: puts the mesh on each.
+        kernels: makes the pictures that the two networks read.
+        display: float64 [2, 3], coded frame pixels -> upright display pixels.
+        min_presence: a mesh whose network is less sure is no face.
+        max_overlap: meshes whose extents overlap more (intersection over union) are one face.
+    """
+
+    def __init__(
+        self,
+        detector: FaceDetector,
+        landmarker: FaceLandmarker,
+        kernels: Kernels,
+        display: NDArray[np.float64],
+        *,
+        min_presence: float = 0.5,
+        max_overlap: float = 0.5,
+    ) -> None:
+        self._detector = detector
+        self._landmarker = landmarker
+        self._kernels = kernels
+        self._display = display
+        self._min_presence = min_presence
+        self._max_overlap = max_overlap
+
+    def thumbnail(self, picture: Picture) -> NDArray[np.uint8]:
+        """uint8 [192, 192, 3] R'G'B': the upright frame, fitted in, centred, black around it."""
+        return self._detector.thumbnail(picture, self._display, self._kernels)
+
+    def observe(
+        self,
+        picture: Picture,
+        frame_index: int,
+        thumbnail: NDArray[np.uint8] | None = None,
+    ) -> list[FaceObservation]:
+        """The faces of one frame, from left to right as a viewer sees them; ``track`` is -1.
+
+        Args:
+            picture: as decoded, in coded orientation.
+            frame_index: 0-based presentation order in the film.
+            thumbnail: ``self.thumbnail(picture)`` where the caller made it already.
+
+        Returns:
+            Box (the mesh's extent) and landmarks in pixels of the coded picture.
+        """
+        if thumbnail is None:
+            thumbnail = self.thumbnail(picture)
+        faces = []
+        for found in self._detector.detect_thumbnail(thumbnail, picture.format, self._display):
+            mesh = self._landmarker.locate(picture, found, self._display, self._kernels)
+            if mesh.presence >= self._min_presence:
+                faces.append(observation(frame_index, mesh, found.score))
+        # Best first: of two meshes on one face, the one that the detector was surer of stays.
+        return self.apart(faces)
+
+    def look(
+        self, picture: Picture, frame_index: int, points: NDArray[np.float64], score: float
+    ) -> FaceObservation | None:
+        """The face that is where one is expected, or None: nothing that the mesh takes for one.
+
+        Args:
+            picture: as decoded, in coded orientation.
+            frame_index: 0-based presentation order in the film.
+            points: [468, 2], about where the mesh should be, in pixels of the coded picture.
+            score: what to report as the detector's.
+        """
+        mesh = self._landmarker.relocate(picture, points, self._display, self._kernels)
+        if mesh.presence < self._min_presence:
+            return None
+        return observation(frame_index, mesh, score)
+
+    def apart(self, faces: Sequence[FaceObservation]) -> list[FaceObservation]:
+        """The faces, best first, without those on a better one's place; from left to right."""
+        kept: list[FaceObservation] = []
+        for face in faces:
+            others = np.array([other.box for other in kept]).reshape(-1, 4)
+            if not (overlap(face.box, others) > self._max_overlap).any():
+                kept.append(face)
+        return sorted(kept, key=self._place)
+
+    def _place(self, face: FaceObservation) -> tuple[float, float]:
+        """Centre of a face in display pixels: from left to right, then from top to bottom."""
+        x, y = self._display[:, :2] @ face.box.reshape(2, 2).mean(axis=0) + self._display[:, 2]
+        return float(x), float(y)
+
+
+def observation(frame_index: int, mesh: Mesh, score: float) -> FaceObservation:
+    """One row of the table, not yet on a track; the box is the mesh's extent."""
+    points = mesh.landmarks.astype(np.float32)
+    return FaceObservation(
+        frame=frame_index,
+        track=-1,
+        box=np.concatenate([points.min(axis=0), points.max(axis=0)]),
+        landmarks=points,
+        score=score,
+        visible=mesh.presence,
+    )
