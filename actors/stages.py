@@ -26,7 +26,7 @@ from actors.masks import MaskWriter
 from actors.observer import FaceObserver
 from actors.swapper import Swapper
 from actors.toolbox import Toolbox
-from actors.tracker import Tracker, held_back, reach
+from actors.tracker import Tracker, held_back
 from actors.transport.shm import Ring
 from kernels.geometry import Affine, display_affine
 from scheduler.chunks import Chunk
@@ -47,15 +47,9 @@ class Outcome:
 
 
 def span(task: LaneTask) -> tuple[int, int]:
-    """Frames [start, stop) that the task decodes: its chunk, the halo, and no more than the film.
-
-    An analysis sees at least what decides the faces of its chunk, whatever the plan says.
-    """
-    before, after = task.chunk.warmup, task.chunk.tail
-    if isinstance(task, AnalyseTask):
-        halo = reach(task.job.analysis.interval)
-        before, after = max(before, halo), max(after, halo)
-    return max(task.chunk.start - before, 0), min(task.chunk.stop + after, task.index.frames)
+    """Frames [start, stop) that the task decodes: its chunk with the halo."""
+    chunk = task.chunk
+    return max(chunk.start - chunk.warmup, 0), min(chunk.stop + chunk.tail, task.index.frames)
 
 
 def slots_needed(task: LaneTask, slots: int) -> int:

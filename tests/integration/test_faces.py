@@ -17,9 +17,9 @@ from actors.frames import Frame, FrameHandle, SlotLayout
 from actors.inference.litert import LiteRt
 from actors.landmarker import FaceLandmarker
 from actors.models import ModelStore
+from actors.observer import FaceObserver
 from actors.prober import probe
 from actors.sources import read_picture
-from actors.observer import FaceObserver
 from kernels.cpu import CpuKernels
 from kernels.geometry import apply, display_affine
 from kernels.picture import Picture, PictureFormat

@@ -21,10 +21,10 @@ from actors.frames import Frame, SlotLayout
 from actors.landmarker import FaceLandmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
+from actors.observer import FaceObserver
 from actors.prober import probe
 from actors.sources import load_sources
 from actors.swapper import Swapper
-from actors.observer import FaceObserver
 from actors.transport.shm import Ring
 from kernels.cpu import CpuKernels
 from kernels.geometry import apply, display_affine, display_size

@@ -29,12 +29,22 @@ from actors.pipeline import (
     row_of,
 )
 from actors.prober import probe
-from actors.stages import read_faces, span
+from actors.stages import read_faces, slots_needed, span
 from actors.toolbox import LaneKit, Toolbox
+from actors.tracker import held_back
 from actors.transport.chain import Chain
+from actors.transport.shm import MOST_SLOTS
 from scheduler.chunks import Chunk
 from scheduler.errors import Cancelled, FramesLost
-from scheduler.jobs import AnalyseTask, EncoderSettings, JobSpec, RenderTask, Segment, SwapSettings
+from scheduler.jobs import (
+    AnalyseSettings,
+    AnalyseTask,
+    EncoderSettings,
+    JobSpec,
+    RenderTask,
+    Segment,
+    SwapSettings,
+)
 from scheduler.tracks import SCHEMA, FaceObservation, to_table
 
 FRAMES = 40
@@ -196,11 +206,13 @@ def test_halo_frames_are_decoded_but_not_in_the_segment(task: RenderTask, kit: L
     assert wide.frame_hashes == plain.frame_hashes
 
 
-def test_an_analysis_sees_the_frame_before_its_chunk(task: RenderTask) -> None:
-    analysis = AnalyseTask(job=task.job, index=task.index, chunk=task.chunk, attempt=1)
-    assert span(analysis) == (6, 35)
-    first = replace(analysis, chunk=Chunk(index=0, start=0, stop=7))
-    assert span(first) == (0, 7)
+def test_an_analysis_has_slots_for_what_it_holds_back(task: RenderTask) -> None:
+    for interval in (1, 6, 24):
+        job = replace(task.job, analysis=AnalyseSettings(interval=interval))
+        analysis = AnalyseTask(job=job, index=task.index, chunk=task.chunk, attempt=1)
+        assert held_back(interval) < slots_needed(analysis, 1) <= MOST_SLOTS
+        assert slots_needed(analysis, 60) == 60
+    assert slots_needed(task, 3) == 3
 
 
 def test_only_the_chunks_own_faces_are_read(task: RenderTask) -> None:
