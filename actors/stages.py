@@ -34,7 +34,7 @@ from kernels.geometry import Affine, display_affine
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
 from scheduler.hands import HandObservation
-from scheduler.jobs import AnalyseTask, Analysis, LaneTask, RenderTask, Segment
+from scheduler.jobs import AnalyseTask, Analysis, JobSpec, LaneTask, RenderTask, Segment
 from scheduler.media import VideoIndex
 from scheduler.tracks import FRAMES_SCHEMA, FaceObservation, from_table, to_table
 
@@ -51,17 +51,14 @@ class Outcome:
 
 
 def span(task: LaneTask) -> tuple[int, int]:
-    """Frames [start, stop) that the task decodes: its chunk, the halo, and no more than the film.
+    """Frames [start, stop) that the task decodes: its chunk with the halo."""
+    chunk = task.chunk
+    return max(chunk.start - chunk.warmup, 0), min(chunk.stop + chunk.tail, task.index.frames)
 
-    An analysis sees at least what decides the faces and hands of its chunk, whatever the plan says.
-    """
-    before, after = task.chunk.warmup, task.chunk.tail
-    if isinstance(task, AnalyseTask):
-        halo = reach(task.job.analysis.interval)
-        if task.job.occlusion:
-            halo = max(halo, HALO)
-        before, after = max(before, halo), max(after, halo)
-    return max(task.chunk.start - before, 0), min(task.chunk.stop + after, task.index.frames)
+
+def analysis_halo(job: JobSpec) -> int:
+    """Frames on each side of a chunk that decide its tables."""
+    return max(reach(job.analysis.interval), HALO if job.occlusion else 0)
 
 
 def slots_needed(task: LaneTask, slots: int) -> int:

@@ -31,10 +31,10 @@ from actors.frames import SlotLayout
 from actors.landmarker import FaceLandmarker
 from actors.mesh_swapper import MeshSwapper, SourceFace
 from actors.models import ModelStore
+from actors.observer import FaceObserver
 from actors.prober import probe
 from actors.sources import load_sources
 from actors.swapper import Swapper
-from actors.tracker import Tracker
 from actors.transport.shm import Ring
 from farm.config import load_settings
 from kernels.cpu import CpuKernels
@@ -60,13 +60,13 @@ def faces(store: ModelStore) -> tuple[SourceFace, dict[int, list[Case]]]:
     display = display_affine(
         index.width, index.height, float(index.sample_aspect_ratio), index.rotation
     )
-    tracker = Tracker(detector, landmarker, kernels, display)
+    observer = FaceObserver(detector, landmarker, kernels, display)
     swappers = {size: Swapper(MeshSwapper([source], size), kernels, display) for size in SIZES}
     cases: dict[int, list[Case]] = {size: [] for size in SIZES}
     ring = Ring.create(SlotLayout(format=picture_format(index), faces=0, crop_size=1), 2)
     for frame in Decoder(index).decode(0, max(FRAMES) + 1, ring):
         if frame.handle.frame_index in FRAMES:
-            (face,) = tracker.observe(frame.picture, frame.handle.frame_index)
+            (face,) = observer.observe(frame.picture, frame.handle.frame_index)
             for size, swapper in swappers.items():
                 _, crop, landmarks = swapper.prepare(frame, face)
                 cases[size].append((crop, landmarks))

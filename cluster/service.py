@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from actors.muxer import check_container, join
 from actors.prober import probe
+from actors.stages import analysis_halo
 from cluster.executor import Executor
 from cluster.folders import claim, release
 from cluster.publish import publish_film, publish_hashes, publish_masks
@@ -133,7 +134,9 @@ class JobService:
 
     def _drive(self, job: JobSpec, film: _Film, executor: Executor) -> None:
         """The loop: events in, instructions out, until nothing is left to do."""
-        todo = self._plan(job, film, "analyse", plan_chunks(film.index, seconds=job.chunk_seconds))
+        halo = analysis_halo(job)
+        chunks = plan_chunks(film.index, seconds=job.chunk_seconds, halo=halo)
+        todo = self._plan(job, film, "analyse", chunks)
         while True:
             for instruction in todo:
                 match instruction:

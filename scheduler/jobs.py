@@ -105,6 +105,7 @@ class AnalyseTask:
     job: JobSpec
     index: VideoIndex
     chunk: Chunk
+    """Its halo is all that decides the faces of its frames and the changes between them."""
     attempt: int
 
     @property

@@ -22,9 +22,9 @@ from actors.frames import SlotLayout
 from actors.inference.litert import LiteRt
 from actors.landmarker import EYE_LEFT, EYE_RIGHT, POINTS, SIZE, FaceLandmarker, face_square
 from actors.models import ModelStore
+from actors.observer import FaceObserver
 from actors.prober import probe
 from actors.sources import read_picture
-from actors.observer import FaceObserver
 from actors.transport.shm import Ring
 from farm.config import load_settings
 from kernels.cpu import CpuKernels

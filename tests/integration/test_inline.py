@@ -13,6 +13,7 @@ import pytest
 
 from actors.models import ModelStore
 from actors.prober import probe
+from actors.stages import analysis_halo
 from actors.toolbox import LaneKit
 from cluster.inline import InlineExecutor
 from scheduler.chunks import Chunk
@@ -88,8 +89,15 @@ def film(
     """Faces, changes and frame hashes of the film cut at ``borders``."""
     edges = [0, *borders, FRAMES]
     chunks = [Chunk(index=n, start=a, stop=b) for n, (a, b) in enumerate(pairwise(edges))]
+    halo = analysis_halo(job)
     analyses = [
-        run(executor, AnalyseTask(job=job, index=index, chunk=chunk, attempt=1)) for chunk in chunks
+        run(
+            executor,
+            AnalyseTask(
+                job=job, index=index, chunk=replace(chunk, warmup=halo, tail=halo), attempt=1
+            ),
+        )
+        for chunk in chunks
     ]
     assert all(isinstance(a, Analysis) for a in analyses)
     faces = pa.concat_tables([pq.read_table(a.faces_path) for a in analyses])

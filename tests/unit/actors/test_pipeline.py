@@ -30,10 +30,11 @@ from actors.pipeline import (
     row_of,
 )
 from actors.prober import probe
-from actors.stages import read_faces, read_hands, span
+from actors.stages import analysis_halo, read_faces, read_hands, slots_needed, span
 from actors.toolbox import LaneKit, Toolbox
-from actors.tracker import reach
+from actors.tracker import held_back, reach
 from actors.transport.chain import Chain
+from actors.transport.shm import MOST_SLOTS
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
 from scheduler.errors import Cancelled, FramesLost
@@ -209,14 +210,11 @@ def test_halo_frames_are_decoded_but_not_in_the_segment(task: RenderTask, kit: L
     assert wide.frame_hashes == plain.frame_hashes
 
 
-def test_an_analysis_sees_what_decides_its_hands(task: RenderTask) -> None:
+def test_an_analysis_sees_what_decides_its_faces_and_hands(task: RenderTask) -> None:
     job = replace(task.job, analysis=AnalyseSettings(interval=1))
-    analysis = AnalyseTask(
-        job=job, index=task.index, chunk=Chunk(index=1, start=12, stop=20), attempt=1
-    )
-    assert span(analysis) == (12 - HALO, 20 + HALO)
-    blind = replace(analysis, job=replace(job, occlusion=False))
-    assert span(blind) == (12 - reach(1), 20 + reach(1))
+    assert analysis_halo(job) == HALO > reach(1)
+    assert analysis_halo(replace(job, occlusion=False)) == reach(1)
+    assert analysis_halo(replace(job, analysis=AnalyseSettings(interval=24))) == reach(24)
 
 
 def test_only_the_chunks_own_hands_are_read(task: RenderTask) -> None:
@@ -229,6 +227,15 @@ def test_only_the_chunks_own_hands_are_read(task: RenderTask) -> None:
     assert list(read) == [at for at in range(0, FRAMES, 3) if 7 <= at < 35]
     assert (read[9][0].landmarks == 9).all()
     assert read_hands(replace(task, job=replace(task.job, occlusion=False))) == {}
+
+
+def test_an_analysis_has_slots_for_what_it_holds_back(task: RenderTask) -> None:
+    for interval in (1, 6, 24):
+        job = replace(task.job, analysis=AnalyseSettings(interval=interval))
+        analysis = AnalyseTask(job=job, index=task.index, chunk=task.chunk, attempt=1)
+        assert held_back(interval) < slots_needed(analysis, 1) <= MOST_SLOTS
+        assert slots_needed(analysis, 60) == 60
+    assert slots_needed(task, 3) == 3
 
 
 def test_only_the_chunks_own_faces_are_read(task: RenderTask) -> None:

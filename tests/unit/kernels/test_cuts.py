@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.cuts import find_cuts, luma_change, small_luma
+from kernels.cuts import find_cuts, luma_change, small_luma, starts_shot
 from kernels.picture import Picture, PictureFormat
 
 
@@ -101,3 +101,12 @@ def test_a_frame_is_decided_by_two_neighbours_on_each_side(
     after[at] = other
     near = set(range(at - 2, at + 3))
     assert set(find_cuts(before)) - near == set(find_cuts(after)) - near
+
+
+@settings(deadline=None)
+@given(values=st.lists(st.sampled_from([0.0, 5.0, 12.0, 16.9, 60.0, 84.0]), max_size=12))
+def test_one_frame_is_decided_as_in_the_whole_film(values: list[float]) -> None:
+    cuts = find_cuts(np.array(values, np.float32))
+    padded = [0.0, 0.0, *values, 0.0, 0.0]
+    one_by_one = [at for at in range(len(values)) if starts_shot(padded[at : at + 5])]
+    assert one_by_one == cuts
