@@ -12,7 +12,7 @@ from typing import Final
 from actors.muxer import FORMATS
 from farm.config import Settings
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
-from scheduler.jobs import EncoderSettings, JobSpec, SwapSettings
+from scheduler.jobs import AnalyseSettings, EncoderSettings, JobSpec, SwapSettings
 
 CODECS: Final = {
     "libx264": ("veryfast", 18),
@@ -175,7 +175,7 @@ def build_job(
             crop_size=crop_size,
         ),
         encoder=encoder,
-        occlusion=occlusion,
+        analysis=AnalyseSettings(occlusion=occlusion),
         chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
         attempts=attempts,
         masks_output=str(absolute(masks)) if masks else "",

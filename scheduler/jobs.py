@@ -47,6 +47,8 @@ class AnalyseSettings:
     expression: bool = True
     """The mesh looks at every frame. Without it, mouth and eyelids move less between detections
     than they do: enough for swappers that only need the pose."""
+    occlusion: bool = True
+    """Hands near faces are found, and stay in front of them in the render."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,6 @@ class JobSpec:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     analysis: AnalyseSettings = field(default_factory=AnalyseSettings)
     chunk_seconds: float = 8.0
-    occlusion: bool = True
-    """Whether hands before a face stay in front of it."""
     attempts: int = 3
     """How often a task may be tried when it fails for passing reasons."""
     masks_output: str = ""
@@ -91,6 +91,10 @@ class JobSpec:
     def tracks(self) -> str:
         """The stitched table (``scheduler.tracks.SCHEMA``) that renders read."""
         return f"{self.folder}/tracks.parquet"
+
+    @property
+    def occlusion(self) -> bool:
+        return self.analysis.occlusion
 
     @property
     def hands(self) -> str:
@@ -145,7 +149,7 @@ class Analysis:
     frames: int
     faces: int
     hands_path: str = ""
-    """With ``JobSpec.occlusion``: Parquet after ``scheduler.hands.SCHEMA``, as the faces."""
+    """With ``AnalyseSettings.occlusion``: Parquet after ``scheduler.hands.SCHEMA``."""
     cpu_ms: dict[str, float]
     """CPU milliseconds by stage, for benchmarks and reports."""
 

@@ -21,6 +21,7 @@ from scheduler.errors import FramesLost, SwapfarmError
 from scheduler.events import LaneReady, TaskDone, TaskFailed, TaskProgress
 from scheduler.hands import SCHEMA as HANDS
 from scheduler.jobs import (
+    AnalyseSettings,
     AnalyseTask,
     Analysis,
     EncoderSettings,
@@ -151,7 +152,7 @@ def test_what_nobody_foresaw_is_an_internal_error_with_its_trace(
 ) -> None:
     Path(job.tracks).write_bytes(b"PAR1 no table PAR1")
     task = RenderTask(
-        job=replace(job, occlusion=False),
+        job=replace(job, analysis=AnalyseSettings(occlusion=False)),
         index=index,
         chunk=Chunk(index=0, start=0, stop=5),
         attempt=1,

@@ -213,7 +213,9 @@ def test_halo_frames_are_decoded_but_not_in_the_segment(task: RenderTask, kit: L
 def test_an_analysis_sees_what_decides_its_faces_and_hands(task: RenderTask) -> None:
     job = replace(task.job, analysis=AnalyseSettings(interval=1))
     assert analysis_halo(job) == HALO > reach(1)
-    assert analysis_halo(replace(job, occlusion=False)) == reach(1)
+    assert analysis_halo(
+        replace(job, analysis=AnalyseSettings(interval=1, occlusion=False))
+    ) == reach(1)
     assert analysis_halo(replace(job, analysis=AnalyseSettings(interval=24))) == reach(24)
 
 
@@ -223,10 +225,11 @@ def test_only_the_chunks_own_hands_are_read(task: RenderTask) -> None:
         for at in range(0, FRAMES, 3)
     ]
     pq.write_table(hand_tables.to_table(hands), task.job.hands, row_group_size=4)
+    blind = replace(task.job, analysis=AnalyseSettings(occlusion=False))
     read = read_hands(task)
     assert list(read) == [at for at in range(0, FRAMES, 3) if 7 <= at < 35]
     assert (read[9][0].landmarks == 9).all()
-    assert read_hands(replace(task, job=replace(task.job, occlusion=False))) == {}
+    assert read_hands(replace(task, job=blind)) == {}
 
 
 def test_an_analysis_has_slots_for_what_it_holds_back(task: RenderTask) -> None:
