@@ -12,7 +12,14 @@ from typing import Final
 from actors.muxer import FORMATS
 from farm.config import Settings
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
-from scheduler.jobs import EncoderSettings, FaceChoice, JobSpec, Role, SwapSettings
+from scheduler.jobs import (
+    AnalyseSettings,
+    EncoderSettings,
+    FaceChoice,
+    JobSpec,
+    Role,
+    SwapSettings,
+)
 from scheduler.selection import MODES, ORDERS
 
 CODECS: Final = {
@@ -214,6 +221,7 @@ def build_job(
     swapper: str = "mesh",
     source_face: int | None = None,
     crop_size: int = 0,
+    occlusion: bool = True,
     chunk_seconds: float | None = None,
     smooth: bool = True,
     attempts: int = 3,
@@ -271,6 +279,7 @@ def build_job(
         faces=choice,
         identities=bool(cast) or choice.mode == "reference",
         encoder=encoder,
+        analysis=AnalyseSettings(occlusion=occlusion),
         chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
         smooth=smooth,
         attempts=attempts,
