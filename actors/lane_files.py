@@ -32,6 +32,10 @@ class LaneFiles:
         return self._named("portraits.parquet")
 
     @property
+    def hands(self) -> Path:
+        return self._named("hands.parquet")
+
+    @property
     def masks(self) -> Path:
         return self._named("masks.parquet")
 

@@ -32,7 +32,8 @@ class ModelSpec:
     name: str
     about: str
     source: str
-    """``pypi:NAME==VERSION#path/in/archive``, ``https://...`` or ``file:/...``."""
+    """``pypi:NAME==VERSION#path/in/archive``, ``https://...`` or ``file:/...`` (see the head of
+    configs/models.toml)."""
     sha256: str
     bytes: int
     licence: str

@@ -20,19 +20,23 @@ from actors.decoder import Decoder
 from actors.encoder import Encoder
 from actors.follower import FaceFollower
 from actors.frames import Frame
+from actors.hands import HALO, HandTracker
 from actors.hashes import frame_hash
 from actors.lane_files import LaneFiles, write_table
 from actors.masks import MaskWriter
 from actors.observer import FaceObserver
+from actors.occluder import Occluder
 from actors.portraits import PortraitAlbum
 from actors.stabilizer import Stabilizer
 from actors.swapper import Swapper
 from actors.toolbox import Toolbox
-from actors.tracker import Tracker, held_back
+from actors.tracker import Tracker, held_back, reach
 from actors.transport.shm import Ring
 from kernels.geometry import Affine, display_affine
+from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
-from scheduler.jobs import AnalyseTask, Analysis, LaneTask, RenderTask, Segment
+from scheduler.hands import HandObservation
+from scheduler.jobs import AnalyseTask, Analysis, JobSpec, LaneTask, RenderTask, Segment
 from scheduler.media import VideoIndex
 from scheduler.tracks import FRAMES_SCHEMA, FaceObservation, from_table, to_table
 
@@ -54,6 +58,11 @@ def span(task: LaneTask) -> tuple[int, int]:
     return max(chunk.start - chunk.warmup, 0), min(chunk.stop + chunk.tail, task.index.frames)
 
 
+def analysis_halo(job: JobSpec) -> int:
+    """Frames on each side of a chunk that decide its tables."""
+    return max(reach(job.analysis.interval), HALO if job.occlusion else 0)
+
+
 def slots_needed(task: LaneTask, slots: int) -> int:
     """Slots of the ring for a task: what its stages hold back comes on top where ``slots`` are too
     few. Analysis works on one interval of frames while the next is decoded."""
@@ -72,26 +81,35 @@ def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
 def detector(
     task: AnalyseTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Tracks faces and measures changes; in the end writes the tables of the chunk."""
+    """Tracks faces and hands and measures changes; in the end writes the chunk's tables."""
     chunk, settings = task.chunk, task.job.analysis
     display = _display(task.index)
+    observer = FaceObserver(tools.detector, tools.landmarker, tools.kernels, display)
     tracker = Tracker(
-        FaceObserver(tools.detector, tools.landmarker, tools.kernels, display),
+        observer,
         FaceFollower(display),
         interval=settings.interval,
         expression=settings.expression,
     )
     album = PortraitAlbum(tools.recognizer, tools.kernels, display) if task.job.identities else None
+    hands = None
+    if task.job.occlusion:
+        hands = HandTracker(tools.palm_detector, tools.hand_landmarker, tools.kernels, display)
     faces: list[FaceObservation] = []
     changes: list[tuple[int, float]] = []
     for tracked in tracker.track(frames, chunk.start, chunk.stop):
+        frame, at = tracked.frame, tracked.frame.handle.frame_index
         faces += tracked.faces
-        if _inside(chunk, tracked.frame):
-            at = tracked.frame.handle.frame_index
+        if _inside(chunk, frame):
             changes.append((at, tracked.change))
             if album is not None:
-                album.add(tracked.frame.picture, at, tracked.faces, tracked.change)
-        yield tracked.frame
+                album.add(frame.picture, at, tracked.faces, tracked.change)
+        if hands is not None:
+            seen = tracked.detected
+            if seen is None and hands.looks_at(at):
+                seen = observer.observe(frame.picture, at)
+            hands.observe(frame.picture, at, [face.box for face in seen or ()])
+        yield frame
     files = LaneFiles(task)
     write_table(to_table(faces), files.faces)
     write_table(
@@ -102,12 +120,16 @@ def detector(
     )
     if album is not None:
         write_table(album.table(), files.portraits)
+    if hands is not None:
+        found = hands.result(chunk.start, chunk.stop)
+        write_table(hand_tables.to_table(found), files.hands)
     outcome.result = Analysis(
         chunk=task.chunk.index,
         faces_path=str(files.faces),
         frames_path=str(files.frames),
         frames=len(changes),
         faces=len(faces),
+        hands_path=str(files.hands) if hands is not None else "",
         cpu_ms={},
         portraits_path=str(files.portraits) if album is not None else "",
         embedded=album.embedded if album is not None else 0,
@@ -134,12 +156,13 @@ def swapper(task: RenderTask, frames: Iterator[Frame], tools: Toolbox) -> Iterat
 def compositor(
     task: RenderTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Steadies the crops and pastes them into the planes of the chunk's own frames.
+    """Steadies the crops and pastes them into the planes, behind the hands before them.
 
-    Writes the masks' table when the job asks for it.
+    Only the chunk's own frames are pasted. Writes the masks' table when the job asks for it.
     """
     stabilizer = Stabilizer(task.job.stabilize, tools.kernels) if task.job.stabilize.any else None
-    stage = Compositor(tools.kernels)
+    stage, occluder = Compositor(tools.kernels), Occluder(tools.kernels)
+    hands = read_hands(task)
     with ExitStack() as stack:
         masks = None
         if task.job.record_masks:
@@ -150,6 +173,8 @@ def compositor(
             if stabilizer is not None:
                 stabilizer.stabilize(frame)
             if _inside(task.chunk, frame):
+                # After all filters: the hand's outline must never be blended over time.
+                occluder.occlude(frame, hands.get(frame.handle.frame_index, ()))
                 patches = stage.composite(frame)
                 if masks is not None:
                     masks.add(frame.handle.frame_index, patches)
@@ -183,12 +208,26 @@ def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iter
 
 
 def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
-    """The faces to swap in the frames that the task decodes, by frame.
+    """The faces to swap in the frames that the task decodes, by frame."""
+    rows = from_table(_rows(task.job.tracks, *span(task)))
+    faces = (face for face in rows if face.person >= 0)
+    return {at: list(seen) for at, seen in groupby(faces, lambda face: face.frame)}
+
+
+def read_hands(task: RenderTask) -> dict[int, list[HandObservation]]:
+    """The hands of the frames that the task decodes, by frame; none when the job ignores them."""
+    if not task.job.occlusion:
+        return {}
+    rows = hand_tables.from_table(_rows(task.job.hands, *span(task)))
+    return {at: list(hands) for at, hands in groupby(rows, lambda hand: hand.frame)}
+
+
+def _rows(path: str, start: int, stop: int) -> pa.Table:
+    """The rows of a table whose ``frame`` is in [start, stop).
 
     Only the row groups that may hold such frames are read: memory does not grow with the film.
     """
-    start, stop = span(task)
-    with pq.ParquetFile(task.job.tracks) as file:
+    with pq.ParquetFile(path) as file:
         groups = []
         for number in range(file.num_row_groups):
             frames = file.metadata.row_group(number).column(0).statistics
@@ -196,9 +235,7 @@ def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
                 groups.append(number)
         table = file.read_row_groups(groups, use_threads=False)
     column = table.column("frame")
-    table = table.filter(pc.and_(pc.greater_equal(column, start), pc.less(column, stop)))
-    faces = (face for face in from_table(table) if face.person >= 0)
-    return {at: list(rows) for at, rows in groupby(faces, lambda face: face.frame)}
+    return table.filter(pc.and_(pc.greater_equal(column, start), pc.less(column, stop)))
 
 
 def _inside(chunk: Chunk, frame: Frame) -> bool:

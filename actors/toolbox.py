@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from actors.detector import FaceDetector
+from actors.hand_landmarker import HandLandmarker
 from actors.landmarker import FaceLandmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
+from actors.palms import PalmDetector
 from actors.recognizer import Recognizer
 from actors.sources import load_sources
 from actors.swapper import FaceSwapper
@@ -20,8 +22,12 @@ from scheduler.jobs import SwapSettings
 
 DETECTOR: Final = "face_detection_full_range"
 LANDMARKER: Final = "face_landmark"
-EMBEDDED: Final = (DETECTOR, LANDMARKER)
-"""Models that every job needs."""
+PALM_DETECTOR: Final = "palm_detection_lite"
+HAND_LANDMARKER: Final = "hand_landmark_full"
+HANDS: Final = (PALM_DETECTOR, HAND_LANDMARKER)
+"""Models that a job needs unless it ignores hands."""
+EMBEDDED: Final = (DETECTOR, LANDMARKER, *HANDS)
+"""Models that a job needs by default."""
 RECOGNIZER: Final = "dlib_face_recognition_resnet_128"
 """Needed by jobs that ask who is who."""
 
@@ -63,6 +69,14 @@ class Toolbox:
     @cached_property
     def landmarker(self) -> FaceLandmarker:
         return FaceLandmarker(self._model(LANDMARKER), self.kit.threads)
+
+    @cached_property
+    def palm_detector(self) -> PalmDetector:
+        return PalmDetector(self._model(PALM_DETECTOR), self.kit.threads)
+
+    @cached_property
+    def hand_landmarker(self) -> HandLandmarker:
+        return HandLandmarker(self._model(HAND_LANDMARKER), self.kit.threads)
 
     @cached_property
     def recognizer(self) -> Recognizer:

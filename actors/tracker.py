@@ -51,6 +51,8 @@ class TrackedFrame:
     """``kernels.cuts.luma_change`` from the frame before; 0 for the first one."""
     faces: list[FaceObservation]
     """From left to right, ``track`` -1; none for frames outside the wanted ones."""
+    detected: list[FaceObservation] | None
+    """Those that the detector found in this frame by itself; None: it was not asked."""
 
 
 @dataclass(slots=True)
@@ -129,7 +131,7 @@ class Tracker:
         if start <= held.at < stop:
             keyed = [self._again(held, face) for face in held.keyed or ()]
             faces = self._observer.apart([*keyed, *held.found])
-        return TrackedFrame(frame=held.frame, change=held.change, faces=faces)
+        return TrackedFrame(frame=held.frame, change=held.change, faces=faces, detected=held.keyed)
 
     def _between(self, held: list[_Held], start: int, stop: int) -> None:
         """Finds the faces of the frames between two keyframes, the first and the last one."""

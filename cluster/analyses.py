@@ -20,12 +20,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.segments import sync_folder
+from scheduler.hands import SCHEMA as HANDS_SCHEMA
 from scheduler.jobs import AnalyseSettings, Analysis
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, SCHEMA
 
 FACES: Final = "faces.parquet"
 FRAMES: Final = "frames.parquet"
 PORTRAITS: Final = "portraits.parquet"
+HANDS: Final = "hands.parquet"
 
 
 class AnalysisCache:
@@ -49,11 +51,12 @@ class AnalysisCache:
             film = hashlib.file_digest(file, "sha256").hexdigest()
         return hashlib.sha256(f"{film}\n{settings}\n{self._program}".encode()).hexdigest()[:32]
 
-    def find(self, key: str, *, identities: bool, folder: Path) -> Analysis | None:
+    def find(self, key: str, *, identities: bool, occlusion: bool, folder: Path) -> Analysis | None:
         """The analysis of the whole film as one chunk, or None.
 
         Args:
             identities: whether portraits are needed; an entry that has them serves without, too.
+            occlusion: whether hands are needed; the settings behind ``key`` say the same.
             folder: the job's; the tables are linked or copied there, so that they stay while the
                 job needs them.
         """
@@ -66,8 +69,10 @@ class AnalysisCache:
             except FileNotFoundError:
                 continue  # never there, or just being evicted
             faces, frames = folder / FACES, folder / FRAMES
-            portraits = folder / PORTRAITS
+            portraits, hands = folder / PORTRAITS, folder / HANDS
             if not (faces.exists() and frames.exists() and portraits.exists() == (kind == "p")):
+                continue
+            if hands.exists() != occlusion:
                 continue
             return Analysis(
                 chunk=0,
@@ -75,6 +80,7 @@ class AnalysisCache:
                 frames_path=str(frames),
                 frames=pq.read_metadata(frames).num_rows,
                 faces=pq.read_metadata(faces).num_rows,
+                hands_path=str(hands) if occlusion else "",
                 cpu_ms={},
                 portraits_path=str(portraits) if kind == "p" else "",
             )
@@ -96,6 +102,8 @@ class AnalysisCache:
             _join([a.frames_path for a in analyses], FRAMES_SCHEMA, temporary / FRAMES)
             if identities:
                 _join([a.portraits_path for a in analyses], PORTRAITS_SCHEMA, temporary / PORTRAITS)
+            if analyses[0].hands_path:
+                _join([a.hands_path for a in analyses], HANDS_SCHEMA, temporary / HANDS)
             sync_folder(temporary)
             with suppress(OSError):  # another process was faster: its entry is the same
                 temporary.rename(entry)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from actors.muxer import check_container, join
 from actors.prober import probe
-from actors.tracker import reach
+from actors.stages import analysis_halo
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.folders import claim, release
@@ -33,6 +33,7 @@ from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
 from scheduler.errors import FramesLost, storage_error
 from scheduler.events import TaskDone, TaskProgress
+from scheduler.hands import SCHEMA as HANDS
 from scheduler.jobs import AnalyseTask, Analysis, JobSpec, JobSummary, RenderTask, Segment
 from scheduler.ledger import (
     Event,
@@ -207,7 +208,10 @@ class JobService:
         if self._analyses is not None:
             film.key = self._analyses.key(Path(job.media), job.analysis)
             found = self._analyses.find(
-                film.key, identities=job.identities, folder=Path(job.folder)
+                film.key,
+                identities=job.identities,
+                occlusion=job.occlusion,
+                folder=Path(job.folder),
             )
             if found is not None and found.frames == index.frames:
                 self._note("analysis from cache")
@@ -227,7 +231,7 @@ class JobService:
         if film.cached:
             todo = self._stitch(job, film)
         else:
-            halo = reach(job.analysis.interval)
+            halo = analysis_halo(job)
             chunks = plan_chunks(film.index, seconds=job.chunk_seconds, halo=halo)
             todo = self._plan(job, film, "analyse", chunks)
         while True:
@@ -333,6 +337,10 @@ class JobService:
         stitch = FilmStitch(analyses, cuts, display)
         film.stitched = stitch.write(job, references, film.census.add)
         film.cuts = len(cuts)
+        if job.occlusion:
+            with pq.ParquetWriter(job.hands, HANDS) as writer:
+                for analysis in analyses:
+                    writer.write_table(pq.read_table(analysis.hands_path, schema=HANDS))
         film.crop_size = job.swap.crop_size or film.census.crop_size()
         chunks = plan_chunks(
             film.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup

@@ -16,7 +16,7 @@ from actors.fingerprint import analysis_fingerprint
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
 from actors.sources import embed_pictures, load_sources
-from actors.toolbox import EMBEDDED, RECOGNIZER, LaneKit, Toolbox
+from actors.toolbox import EMBEDDED, HANDS, RECOGNIZER, LaneKit, Toolbox
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.inline import InlineExecutor
@@ -98,7 +98,10 @@ def _service(
     store = ModelStore(settings.cache_dir)
     kit = LaneKit(cache_dir=settings.cache_dir)
     tools = Toolbox(kit)
-    models = (*EMBEDDED, *((RECOGNIZER,) if job.identities else ()))
+    unused = () if job.occlusion else HANDS
+    models = [name for name in EMBEDDED if name not in unused]
+    if job.identities:
+        models.append(RECOGNIZER)
 
     def check_sources(spec: JobSpec) -> None:
         for name in models:

@@ -14,6 +14,7 @@ from actors.muxer import FORMATS
 from farm.config import Settings
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
 from scheduler.jobs import (
+    AnalyseSettings,
     EncoderSettings,
     FaceChoice,
     JobSpec,
@@ -250,6 +251,7 @@ def build_job(
     swapper: str = "mesh",
     source_face: int | None = None,
     crop_size: int = 0,
+    occlusion: bool = True,
     chunk_seconds: float | None = None,
     smooth: bool = True,
     attempts: int = 3,
@@ -308,6 +310,7 @@ def build_job(
         identities=bool(cast) or choice.mode == "reference",
         encoder=encoder,
         stabilize=stabilize or StabilizeSettings(),
+        analysis=AnalyseSettings(occlusion=occlusion),
         chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
         smooth=smooth,
         attempts=attempts,

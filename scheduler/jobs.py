@@ -86,6 +86,8 @@ class AnalyseSettings:
     expression: bool = True
     """The mesh looks at every frame. Without it, mouth and eyelids move less between detections
     than they do: enough for swappers that only need the pose."""
+    occlusion: bool = True
+    """Hands near faces are found, and stay in front of them in the render."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +164,18 @@ class JobSpec:
         """The stitched table (``scheduler.tracks.SCHEMA``) that renders read."""
         return f"{self.folder}/tracks.parquet"
 
+    @property
+    def occlusion(self) -> bool:
+        return self.analysis.occlusion
+
+    @property
+    def hands(self) -> str:
+        """The hands (``scheduler.hands.SCHEMA``) that renders read; there with ``occlusion``.
+
+        Not named as a table of an analysis: one from the cache may be a link in the same folder.
+        """
+        return f"{self.folder}/film-hands.parquet"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyseTask:
@@ -200,7 +214,7 @@ LaneTask = AnalyseTask | RenderTask
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """The result of an AnalyseTask: two tables on storage."""
+    """The result of an AnalyseTask: tables on storage."""
 
     chunk: int
     faces_path: str
@@ -209,6 +223,8 @@ class Analysis:
     """Parquet after ``scheduler.tracks.FRAMES_SCHEMA``."""
     frames: int
     faces: int
+    hands_path: str = ""
+    """With ``AnalyseSettings.occlusion``: Parquet after ``scheduler.hands.SCHEMA``."""
     cpu_ms: dict[str, float]
     """CPU milliseconds by stage, for benchmarks and reports."""
     portraits_path: str = ""

@@ -134,6 +134,13 @@ def submit(
             help="Side of the aligned crop; 0 fits it to the film's faces.",
         ),
     ] = 0,
+    occlusion: Annotated[
+        bool,
+        typer.Option(
+            "--occlusion/--no-occlusion",
+            help="Keep hands before a face in front of it (docs/occlusion.md).",
+        ),
+    ] = True,
     no_smooth: Annotated[
         bool,
         typer.Option(
@@ -340,6 +347,7 @@ def submit(
         swapper=swapper,
         source_face=source_face,
         crop_size=crop_size,
+        occlusion=occlusion,
         chunk_seconds=chunk_seconds,
         smooth=not no_smooth,
         overwrite=overwrite,

@@ -13,13 +13,15 @@ import pytest
 
 from actors.models import ModelStore
 from actors.prober import probe
+from actors.stages import analysis_halo
 from actors.toolbox import LaneKit
-from actors.tracker import reach
 from cluster.inline import InlineExecutor
 from scheduler.chunks import Chunk
 from scheduler.errors import FramesLost, SwapfarmError
 from scheduler.events import LaneReady, TaskDone, TaskFailed, TaskProgress
+from scheduler.hands import SCHEMA as HANDS
 from scheduler.jobs import (
+    AnalyseSettings,
     AnalyseTask,
     Analysis,
     EncoderSettings,
@@ -88,7 +90,7 @@ def film(
     """Faces, changes and frame hashes of the film cut at ``borders``."""
     edges = [0, *borders, FRAMES]
     chunks = [Chunk(index=n, start=a, stop=b) for n, (a, b) in enumerate(pairwise(edges))]
-    halo = reach(job.analysis.interval)
+    halo = analysis_halo(job)
     analyses = [
         run(
             executor,
@@ -104,6 +106,9 @@ def film(
     assert faces.schema == SCHEMA
     assert sum(a.faces for a in analyses) == faces.num_rows
     pq.write_table(faces, job.tracks, row_group_size=11)
+    hands = pa.concat_tables([pq.read_table(a.hands_path) for a in analyses])
+    assert hands.schema == HANDS
+    pq.write_table(hands, job.hands)
     hashes: list[str] = []
     for chunk in chunks:
         task = RenderTask(job=job, index=index, chunk=chunk, attempt=1, faces=2, crop_size=192)
@@ -147,7 +152,7 @@ def test_what_nobody_foresaw_is_an_internal_error_with_its_trace(
 ) -> None:
     Path(job.tracks).write_bytes(b"PAR1 no table PAR1")
     task = RenderTask(
-        job=job,
+        job=replace(job, analysis=AnalyseSettings(occlusion=False)),
         index=index,
         chunk=Chunk(index=0, start=0, stop=5),
         attempt=1,

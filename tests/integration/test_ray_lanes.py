@@ -27,6 +27,7 @@ from actors.toolbox import LaneKit
 from cluster.inline import InlineExecutor
 from cluster.ray_executor import RayExecutor
 from cluster.session import Session, sweep_sessions
+from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
 from scheduler.errors import ClusterUnreachable, FramesLost, LaneDied
 from scheduler.events import (
@@ -89,6 +90,7 @@ def task(film: Path, tmp_path: Path) -> RenderTask:
     for part in ("analysis", "segments"):
         (tmp_path / part).mkdir()
     pq.write_table(to_table([]), job.tracks)
+    pq.write_table(hand_tables.to_table([]), job.hands)
     chunk = Chunk(index=0, start=10, stop=FRAMES)
     return RenderTask(job=job, index=probe(film), chunk=chunk, attempt=1, faces=0, crop_size=0)
 

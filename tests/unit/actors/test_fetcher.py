@@ -187,9 +187,11 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def wheel(folder: Path, name: str, version: str, members: dict[str, bytes]) -> Path:
+def wheel(
+    folder: Path, name: str, version: str, members: dict[str, bytes], tag: str = "py3-none-any"
+) -> Path:
     """A wheel as small as pip accepts."""
-    path = folder / f"{name}-{version}-py3-none-any.whl"
+    path = folder / f"{name}-{version}-{tag}.whl"
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         for member, data in members.items():
@@ -199,7 +201,7 @@ def wheel(folder: Path, name: str, version: str, members: dict[str, bytes]) -> P
         )
         archive.writestr(
             f"{info}/WHEEL",
-            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
         )
         archive.writestr(f"{info}/RECORD", "")
     return path
@@ -211,6 +213,15 @@ def test_pypi_wheel(index: Path, tmp_path: Path) -> None:
     a, b = tmp_path / "a", tmp_path / "b"
     QUICK.fetch("pypi:tinymodels==1.0", {"m/a.bin": a, "m/b.bin": b})
     assert (a.read_bytes(), b.read_bytes()) == (b"a" * 1000, b"b" * 10)
+
+
+def test_pypi_wheel_for_another_machine(index: Path, target: Path) -> None:
+    for tag in ("cp39-cp39-win_amd64", "cp310-cp310-manylinux_2_28_s390x"):
+        wheel(index, "tinymodels", "1.0", {"m/a.bin": tag.encode()}, tag)
+    with pytest.raises(ModelUnavailable, match="No matching distr"):
+        QUICK.fetch("pypi:tinymodels==1.0", {"m/a.bin": target})
+    QUICK.fetch("pypi:tinymodels==1.0@cp310-manylinux_2_28_s390x", {"m/a.bin": target})
+    assert target.read_bytes() == b"cp310-cp310-manylinux_2_28_s390x"
 
 
 def test_pypi_without_the_package(index: Path, target: Path) -> None:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from av.video.frame import VideoFrame
 
+from actors.hands import HALO
 from actors.lane_files import LaneFiles
 from actors.pipeline import (
     STAGES,
@@ -29,13 +30,15 @@ from actors.pipeline import (
     row_of,
 )
 from actors.prober import probe
-from actors.stages import read_faces, slots_needed, span
+from actors.stages import analysis_halo, read_faces, read_hands, slots_needed, span
 from actors.toolbox import LaneKit, Toolbox
-from actors.tracker import held_back
+from actors.tracker import held_back, reach
 from actors.transport.chain import Chain
 from actors.transport.shm import MOST_SLOTS
+from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
 from scheduler.errors import Cancelled, FramesLost
+from scheduler.hands import HandObservation
 from scheduler.jobs import (
     AnalyseSettings,
     AnalyseTask,
@@ -81,6 +84,7 @@ def task(film: Path, tmp_path: Path) -> RenderTask:
     for part in ("analysis", "segments"):
         (tmp_path / part).mkdir()
     pq.write_table(to_table([]), job.tracks)
+    pq.write_table(hand_tables.to_table([]), job.hands)
     chunk = Chunk(index=3, start=7, stop=35)
     return RenderTask(job=job, index=probe(film), chunk=chunk, attempt=2, faces=0, crop_size=0)
 
@@ -204,6 +208,28 @@ def test_halo_frames_are_decoded_but_not_in_the_segment(task: RenderTask, kit: L
     assert isinstance(plain, Segment)
     assert isinstance(wide, Segment)
     assert wide.frame_hashes == plain.frame_hashes
+
+
+def test_an_analysis_sees_what_decides_its_faces_and_hands(task: RenderTask) -> None:
+    job = replace(task.job, analysis=AnalyseSettings(interval=1))
+    assert analysis_halo(job) == HALO > reach(1)
+    assert analysis_halo(
+        replace(job, analysis=AnalyseSettings(interval=1, occlusion=False))
+    ) == reach(1)
+    assert analysis_halo(replace(job, analysis=AnalyseSettings(interval=24))) == reach(24)
+
+
+def test_only_the_chunks_own_hands_are_read(task: RenderTask) -> None:
+    hands = [
+        HandObservation(frame=at, landmarks=np.full((21, 2), at, np.float32), presence=1.0)
+        for at in range(0, FRAMES, 3)
+    ]
+    pq.write_table(hand_tables.to_table(hands), task.job.hands, row_group_size=4)
+    blind = replace(task.job, analysis=AnalyseSettings(occlusion=False))
+    read = read_hands(task)
+    assert list(read) == [at for at in range(0, FRAMES, 3) if 7 <= at < 35]
+    assert (read[9][0].landmarks == 9).all()
+    assert read_hands(replace(task, job=blind)) == {}
 
 
 def test_an_analysis_has_slots_for_what_it_holds_back(task: RenderTask) -> None:

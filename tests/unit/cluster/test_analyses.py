@@ -3,16 +3,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cluster.analyses import AnalysisCache
-from scheduler.jobs import AnalyseSettings, Analysis
+from cluster.analyses import HANDS, AnalysisCache
+from scheduler import hands as hand_tables
+from scheduler.hands import HandObservation
+from scheduler.jobs import AnalyseSettings, Analysis, EncoderSettings, JobSpec, SwapSettings
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, to_table
 
 
-def analysis(folder: Path, chunk: int, frames: int, *, portraits: bool = False) -> Analysis:
+def analysis(
+    folder: Path, chunk: int, frames: int, *, portraits: bool = False, hands: bool = False
+) -> Analysis:
     folder.mkdir(exist_ok=True)
     start = 10 * chunk
     changes = pa.table(
@@ -23,12 +28,17 @@ def analysis(folder: Path, chunk: int, frames: int, *, portraits: bool = False) 
     pq.write_table(changes, folder / f"{chunk}.frames.parquet")
     if portraits:
         pq.write_table(PORTRAITS_SCHEMA.empty_table(), folder / f"{chunk}.portraits.parquet")
+    if hands:
+        joints = np.full((21, 2), start, np.float32)
+        seen = hand_tables.to_table([HandObservation(frame=start, landmarks=joints, presence=1.0)])
+        pq.write_table(seen, folder / f"{chunk}.hands.parquet")
     return Analysis(
         chunk=chunk,
         faces_path=str(folder / f"{chunk}.faces.parquet"),
         frames_path=str(folder / f"{chunk}.frames.parquet"),
         frames=frames,
         faces=0,
+        hands_path=str(folder / f"{chunk}.hands.parquet") if hands else "",
         cpu_ms={"decoder": 1.0},
         portraits_path=str(folder / f"{chunk}.portraits.parquet") if portraits else "",
     )
@@ -43,20 +53,47 @@ def job(tmp_path: Path) -> Path:
 
 def test_what_is_kept_is_found(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
-    assert cache.find("k", identities=False, folder=job) is None
+    assert cache.find("k", identities=False, occlusion=False, folder=job) is None
     cache.keep("k", [analysis(tmp_path / "a", n, 10) for n in range(3)])
-    found = cache.find("k", identities=False, folder=job)
+    found = cache.find("k", identities=False, occlusion=False, folder=job)
     assert found is not None
     assert (found.frames, found.faces, found.portraits_path) == (30, 0, "")
     frames = pq.read_table(found.frames_path)
     assert frames.column("frame").to_pylist() == list(range(30))
-    assert cache.find("k", identities=True, folder=job) is None, "nobody was asked who is who"
+    assert cache.find("k", identities=True, occlusion=False, folder=job) is None, (
+        "nobody was asked who is who"
+    )
     cache.keep("k", [analysis(tmp_path / "a", 0, 30, portraits=True)])
     for identities in (True, False):
-        found = cache.find("k", identities=identities, folder=job)
+        found = cache.find("k", identities=identities, occlusion=False, folder=job)
         assert found is not None
         assert found.portraits_path, "who knows more serves those who ask less"
     assert sorted(path.name[0] for path in (tmp_path / "cache").iterdir()) == ["k", "k"]
+
+
+def test_hands_are_kept_and_found(tmp_path: Path, job: Path) -> None:
+    cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
+    cache.keep("k", [analysis(tmp_path / "a", n, 10, hands=True) for n in range(3)])
+    found = cache.find("k", identities=False, occlusion=True, folder=job)
+    assert found is not None
+    hands = hand_tables.from_table(pq.read_table(found.hands_path))
+    assert [(hand.frame, hand.landmarks[20, 1]) for hand in hands] == [(0, 0), (10, 10), (20, 20)]
+    cache.keep("blind", [analysis(tmp_path / "a", 0, 10)])
+    other = tmp_path / "other"
+    other.mkdir()
+    assert cache.find("blind", identities=False, occlusion=True, folder=other) is None
+
+
+def test_a_jobs_own_hands_are_not_the_caches(tmp_path: Path) -> None:
+    spec = JobSpec(
+        job_id="j",
+        media="f",
+        output="o",
+        folder=str(tmp_path),
+        swap=SwapSettings(),
+        encoder=EncoderSettings(),
+    )
+    assert Path(spec.hands) != tmp_path / HANDS, "writing it would write through the link"
 
 
 def test_the_name_is_of_the_content_and_the_program(tmp_path: Path) -> None:
@@ -66,14 +103,16 @@ def test_the_name_is_of_the_content_and_the_program(tmp_path: Path) -> None:
     other.write_bytes(b"another")
     one, two = (AnalysisCache(tmp_path, 1, program) for program in ("v1", "v2"))
     plain, dense = AnalyseSettings(), AnalyseSettings(interval=1)
+    blind = AnalyseSettings(occlusion=False)
     assert one.key(film, plain) == one.key(same, plain)
     names = {
         one.key(film, plain),
         one.key(other, plain),
         two.key(film, plain),
         one.key(film, dense),
+        one.key(film, blind),
     }
-    assert len(names) == 4
+    assert len(names) == 5
 
 
 def test_those_not_used_for_longest_go(tmp_path: Path, job: Path) -> None:
@@ -84,7 +123,9 @@ def test_those_not_used_for_longest_go(tmp_path: Path, job: Path) -> None:
     cache.keep("b", [analysis(tmp_path / "a", 0, 10)])
     for at, name in enumerate(("a-f", "b-f")):
         os.utime(tmp_path / "cache" / name, (at + 1, at + 1))
-    assert cache.find("a", identities=False, folder=job) is not None, "used again: now the newest"
+    assert cache.find("a", identities=False, occlusion=False, folder=job) is not None, (
+        "used again: now the newest"
+    )
     cache.keep("c", [analysis(tmp_path / "a", 0, 10)])
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["a-f", "c-f"]
     tiny = AnalysisCache(tmp_path / "cache", 1, "v1")
@@ -96,13 +137,13 @@ def test_half_an_entry_is_none(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
     cache.keep("k", [analysis(tmp_path / "a", 0, 10)])
     (tmp_path / "cache" / "k-f" / "frames.parquet").unlink()
-    assert cache.find("k", identities=False, folder=job) is None
+    assert cache.find("k", identities=False, occlusion=False, folder=job) is None
 
 
 def test_what_a_job_found_stays_when_the_entry_goes(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
     cache.keep("k", [analysis(tmp_path / "a", 0, 10)])
-    found = cache.find("k", identities=False, folder=job)
+    found = cache.find("k", identities=False, occlusion=False, folder=job)
     AnalysisCache(tmp_path / "cache", 0, "v1").keep("l", [analysis(tmp_path / "a", 0, 10)])
     assert not (tmp_path / "cache" / "k-f").exists()
     assert found is not None
