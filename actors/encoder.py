@@ -344,8 +344,8 @@ def _codec_options(index: VideoIndex, settings: EncoderSettings) -> dict[str, st
     if index.content_light:
         hdr.append(("cll", "max-cll", index.content_light))
     if settings.codec == "libx264":
-        # mbtree reads memory that it never wrote: of seven encodes of the same frames seven differed,
-        # and none without it. The same job must give the same film.
+        # mbtree reads memory that it never wrote: of seven encodes of the same frames all differed,
+        # without it none. The same job must give the same film.
         words = ["stitchable=1", "open-gop=0", "mbtree=0", *(f"{x264}={v}" for x264, _, v in hdr)]
         if index.interlaced:
             words.append("tff=1" if index.top_field_first else "bff=1")
