@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from actors.models import ModelStore
 from actors.pipeline import StageRun, lane_processes, merge
 from actors.prober import probe
+from actors.stages import analysis_halo
 from actors.toolbox import LaneKit, Toolbox
-from actors.tracker import reach
 from scheduler.chunks import plan_chunks
 from scheduler.jobs import AnalyseSettings, AnalyseTask, Analysis, JobSpec, SwapSettings
 from tests.integration.films import trim
@@ -60,7 +60,7 @@ def analyse(
         analysis=AnalyseSettings(**settings),  # type: ignore[arg-type]
     )
     tables, spent = [], 0.0
-    for chunk in plan_chunks(index, seconds=seconds, halo=reach(job.analysis.interval)):
+    for chunk in plan_chunks(index, seconds=seconds, halo=analysis_halo(job)):
         task = AnalyseTask(job=job, index=index, chunk=chunk, attempt=1)
         done = merge([StageRun(task, tools, lane_processes(1), 0, f"t{chunk.index}").run()])
         assert isinstance(done, Analysis)
