@@ -81,7 +81,9 @@ class Farm:
 
     def leftovers(self) -> list[str]:
         """Files that a finished, cancelled or swept job must not leave."""
-        ours = [p for p in self.folder.rglob("*") if not p.is_dir() and p != self.output]
+        # How fast this machine works is kept on purpose, for `farm submit --plan`.
+        kept = (self.output.name, "rates.json")
+        ours = [p for p in self.folder.rglob("*") if not p.is_dir() and p.name not in kept]
         return sorted(map(str, [*ours, *self.temporary.iterdir()]))
 
 

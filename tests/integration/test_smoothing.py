@@ -57,4 +57,5 @@ def test_a_job_smooths_over_its_chunks_unless_told_not_to(
         points = np.stack([face.landmarks for face in from_table(table)])
         return float(np.diff(points, 2, axis=0).std())
 
-    assert jitter(whole) < 0.5 * jitter(rough)
+    # Half of what detection alone trembles; tracking has taken a part of that away before.
+    assert jitter(whole) < 0.6 * jitter(rough)
