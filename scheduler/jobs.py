@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from scheduler.chunks import Chunk
+from scheduler.detection import DetectorSettings, LandmarkerSettings
+from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
 
 WARMUP: Final = 12
@@ -51,8 +53,30 @@ class FaceChoice:
     """One of ``scheduler.selection.ORDERS``."""
     references: tuple[str, ...] = ()
     """Absolute paths of pictures of the person to look for."""
+    reference_frame: int | None = None
+    """Instead of ``references``: the film's frame that shows the person to look for."""
+    reference_position: int = 0
+    """Which of that frame's faces it is, in ``order``, 0-based."""
+    ages: tuple[int, int] | None = None
+    """Only people who look this old, in years, both ends included."""
+    gender: str = ""
+    """female or male: only people who look it; empty: all."""
+    race: str = ""
+    """white, black, latino, asian, indian or arabic: only people who look it; empty: all."""
     distance: float = 0.6
     """Largest distance of embeddings at which an identity is the person of the references."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnhancerSettings:
+    """A second network over the swapped crop that sharpens it."""
+
+    model: str = ""
+    """Name of a face enhancer; empty: none."""
+    blend: float = 0.8
+    """0..1: how much of its picture is taken."""
+    weight: float = 0.5
+    """0..1: fidelity against quality, for networks that ask (codeformer)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +93,14 @@ class SwapSettings:
     """Which face of a source picture with several, from the left, 1-based."""
     crop_size: int = 0
     """Side of the aligned crop in pixels; 0: chosen from the size of the film's faces."""
+    weight: float = 0.5
+    """0..1, of the source's identity against the target's own; 0.5: the source's alone."""
+    boost: int = 0
+    """Side in pixels to which a neural swapper's picture is raised by interleaved runs; 0: none."""
+    precision: str = "fp32"
+    """fp32, int8 or auto: which of a network's files is run, where it has several."""
+    masks: MaskSettings = field(default_factory=MaskSettings)
+    enhancer: EnhancerSettings = field(default_factory=EnhancerSettings)
 
     @property
     def people(self) -> tuple[tuple[str, ...], ...]:
@@ -88,6 +120,8 @@ class AnalyseSettings:
     than they do: enough for swappers that only need the pose."""
     occlusion: bool = True
     """Hands near faces are found, and stay in front of them in the render."""
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    landmarker: LandmarkerSettings = field(default_factory=LandmarkerSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
