@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 from actors.inference.runtime import TensorSpec
 from scheduler.errors import ModelCorrupt
 
-DTYPES: Final = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+DTYPES: Final = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+}
 FATAL_ONLY: Final = 3
 
 
