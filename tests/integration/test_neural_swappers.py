@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
@@ -19,19 +20,21 @@ from actors.pipeline import lane_processes
 from actors.prober import probe
 from actors.stages import analysis_halo
 from actors.swap_needs import swap_crop_size, swap_models
-from actors.swapper_specs import SWAPPERS
+from actors.swapper_specs import ENHANCERS, SWAPPERS
 from actors.toolbox import LaneKit
 from benchmarks.standins import standin_store
 from cluster.inline import InlineExecutor
 from kernels.api import plane_touched
 from kernels.picture import PictureFormat
 from scheduler.chunks import Chunk
+from scheduler.errors import SettingInvalid
 from scheduler.events import LaneReady, TaskDone, TaskFailed
 from scheduler.jobs import (
     AnalyseSettings,
     AnalyseTask,
     Analysis,
     EncoderSettings,
+    EnhancerSettings,
     JobSpec,
     LaneTask,
     RenderTask,
@@ -39,6 +42,7 @@ from scheduler.jobs import (
     StabilizeSettings,
     SwapSettings,
 )
+from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
 from tests.integration.films import planes, trim
 from tests.unit.actors.test_pipeline import finish, spawn
