@@ -97,4 +97,5 @@ class RegionNetwork:
         best, other = (
             np.maximum.reduce([scores[n] for n in part]) for part in (self._taken, others)
         )
-        return (best > other).astype(np.float32)
+        chosen: Floats = (best > other).astype(np.float32)
+        return chosen
