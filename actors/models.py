@@ -73,6 +73,10 @@ class ModelStore:
                     self._fetch(spec, report)
         return self._place(self.registry[name])
 
+    def usable(self, name: str) -> bool:
+        """Whether the file is here and right: by its hash up to ALWAYS_HASHED, else by its size."""
+        return self._usable(self.registry[name])
+
     def verify(self, name: str) -> bool:
         """Whether the file is here and has its SHA-256, whatever its size."""
         spec = self.registry[name]

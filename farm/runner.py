@@ -57,7 +57,12 @@ def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
         models: those that the job uses.
     """
     program = f"swapfarm {version('swapfarm')}"
-    facts: dict[str, object] = {"altered": "faces", "program": program, "swapper": job.swap.model, "job": job.job_id}
+    facts: dict[str, object] = {
+        "altered": "faces",
+        "program": program,
+        "swapper": job.swap.model,
+        "job": job.job_id,
+    }
     facts["models"] = [
         {"name": each.name, "sha256": each.sha256, "licence": each.licence} for each in models
     ]

@@ -166,9 +166,7 @@ class Film:
 
 
 @pytest.fixture
-def film(
-    index: VideoIndex, tracks: pa.Table, samples: dict[str, Path], tmp_path: Path
-) -> Film:
+def film(index: VideoIndex, tracks: pa.Table, samples: dict[str, Path], tmp_path: Path) -> Film:
     return Film(index, tracks, samples["astronaut"], tmp_path)
 
 
