@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -15,24 +15,23 @@ import pytest
 from actors.lane_files import LaneFiles
 from actors.masks import RecordedMasks
 from actors.models import ModelStore
+from actors.pipeline import lane_processes
 from actors.prober import probe
 from actors.stages import analysis_halo
 from actors.swap_needs import swap_crop_size, swap_models
-from actors.swapper_specs import ENHANCERS, SWAPPERS
+from actors.swapper_specs import SWAPPERS
 from actors.toolbox import LaneKit
 from benchmarks.standins import standin_store
 from cluster.inline import InlineExecutor
 from kernels.api import plane_touched
 from kernels.picture import PictureFormat
 from scheduler.chunks import Chunk
-from scheduler.errors import SettingInvalid
 from scheduler.events import LaneReady, TaskDone, TaskFailed
 from scheduler.jobs import (
     AnalyseSettings,
     AnalyseTask,
     Analysis,
     EncoderSettings,
-    EnhancerSettings,
     JobSpec,
     LaneTask,
     RenderTask,
@@ -40,9 +39,9 @@ from scheduler.jobs import (
     StabilizeSettings,
     SwapSettings,
 )
-from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
 from tests.integration.films import planes, trim
+from tests.unit.actors.test_pipeline import finish, spawn
 
 FRAMES = 9
 UNSTEADY = StabilizeSettings(flow=False, guard=False, seam=False)
@@ -188,7 +187,7 @@ def check_untouched(film: Film, segments: list[Segment]) -> float:
     before, after = planes(Path(film.index.path)), frames_of(segments)
     for at, (old, new) in enumerate(zip(before, after, strict=True)):
         touched = recorded.mask(at, fmt.width, fmt.height)
-        assert 0.005 < touched.mean() < 0.5
+        assert 0.005 < touched.mean() < 0.8
         for number, (a, b) in enumerate(zip(old, new, strict=True)):
             allowed = plane_touched(touched, fmt, number)
             np.testing.assert_array_equal(a[~allowed], b[~allowed])
@@ -208,3 +207,105 @@ def test_every_swapper(standins: ModelStore, film: Film, model: str) -> None:
     assert [segment.swapped_frames for segment in segments] == [FRAMES]
     # The stand-ins tint by the source; far more would be a picture read wrongly.
     assert 0.5 < check_untouched(film, segments) < 40
+
+
+MASKS = {
+    "hull": MaskSettings(types=("hull",)),
+    "area": MaskSettings(types=("box", "area"), areas=("lower-face",)),
+    "occlusion": MaskSettings(types=("box", "occlusion")),
+    "many": MaskSettings(types=("occlusion",), occluder="many"),
+    "region": MaskSettings(types=("box", "region"), regions=("skin", "nose")),
+    "model": MaskSettings(types=("model",)),
+    "padding": MaskSettings(blur=0.5, padding=(20, 0, 30, 10)),
+}
+
+
+@pytest.mark.parametrize("masks", MASKS.values(), ids=MASKS.keys())
+def test_every_mask_type(standins: ModelStore, film: Film, masks: MaskSettings) -> None:
+    run = lane(standins)
+    plain, _, _ = film.render(run, film.swap("hyperswap_1b_256"))
+    hashes, segments, _ = film.render(run, film.swap("hyperswap_1b_256", masks=masks))
+    check_untouched(film, segments)
+    assert not set(hashes) & set(plain)
+
+
+OPTIONS: dict[str, dict[str, object]] = {
+    "boost": {"boost": 384},
+    "weight": {"weight": 0.2},
+    "gfpgan_1.4": {"enhancer": EnhancerSettings(model="gfpgan_1.4")},
+    "blend": {"enhancer": EnhancerSettings(model="gfpgan_1.4", blend=0.3)},
+    "codeformer": {"enhancer": EnhancerSettings(model="codeformer")},
+    "codeformer's weight": {"enhancer": EnhancerSettings(model="codeformer", weight=1.0)},
+}
+
+
+def test_every_option_makes_other_frames(standins: ModelStore, film: Film) -> None:
+    run = lane(standins)
+    seen, _, _ = film.render(run, film.swap("inswapper_128"))
+    for option in OPTIONS.values():
+        hashes, segments, _ = film.render(run, film.swap("inswapper_128", **option))
+        check_untouched(film, segments)
+        assert not set(hashes) & set(seen)
+        seen += hashes
+
+
+@pytest.mark.parametrize("name", ENHANCERS)
+def test_every_enhancer(standins: ModelStore, film: Film, name: str) -> None:
+    # The largest take seconds for a face even as stand-ins: they sharpen the mesh swapper's.
+    settings = EnhancerSettings(model=name)
+    model = "mesh" if ENHANCERS[name].size > 512 else "hyperswap_1a_256"
+    hashes, segments, _ = film.render(lane(standins), film.swap(model, enhancer=settings))
+    assert len(set(hashes)) == FRAMES
+    check_untouched(film, segments)
+
+
+ALL = {
+    "plain": {},
+    "boost and weight": {"boost": 256, "weight": 0.9},
+    "all masks": {
+        "masks": MaskSettings(types=("box", "hull", "area", "occlusion", "region"), blur=0.2)
+    },
+    "enhancer": {"enhancer": EnhancerSettings(model="gpen_bfr_256")},
+}
+
+
+@pytest.mark.parametrize("options", ALL.values(), ids=ALL.keys())
+def test_no_chunk_and_no_batch_changes_a_frame(
+    standins: ModelStore, film: Film, options: dict[str, object]
+) -> None:
+    """Two faces a frame, so that batches also break within a frame."""
+    swap = film.swap("inswapper_128", **options)
+    whole, _, _ = film.render(lane(standins), swap, times=2)
+    assert len(set(whole)) == FRAMES
+    for batch, borders in ((1, (4, 5)), (4, ()), (16, (2,))):
+        run = lane(standins, batch=batch)
+        hashes, segments, _ = film.render(run, swap, *borders, times=2)
+        assert len(segments) == len(borders) + 1
+        assert hashes == whole
+
+
+def test_the_steadied_film_does_not_change_with_the_batch(standins: ModelStore, film: Film) -> None:
+    swap = film.swap("hyperswap_1a_256")
+    one, _, _ = film.render(lane(standins), swap, stabilize=StabilizeSettings())
+    for batch in (2, 8):
+        run = lane(standins, batch=batch)
+        assert film.render(run, swap, stabilize=StabilizeSettings())[0] == one
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_processes_of_a_lane_give_what_one_gives(
+    standins: ModelStore, film: Film, tmp_path: Path, count: int
+) -> None:
+    swap = film.swap("hyperswap_1a_256")
+    whole, _, job = film.render(lane(standins), swap)
+    kit = LaneKit(cache_dir=standins.cache, batch=4, slots=4, patience=60.0)
+    chunk = Chunk(index=7, start=0, stop=FRAMES)
+    task = RenderTask(job=job, index=film.index, chunk=chunk, attempt=2, faces=2, crop_size=256)
+    folder = tmp_path / "programs"
+    programs = spawn(task, kit, lane_processes(count), folder, f"neural{uuid4().hex}")
+    assert finish(programs, folder).frame_hashes == tuple(whole)
+
+
+def test_a_model_that_is_not_there_is_named(standins: ModelStore, film: Film) -> None:
+    with pytest.raises(SettingInvalid, match="hyperswap_9"):
+        film.render(lane(standins), replace(film.swap("hyperswap_1a_256"), model="hyperswap_9"))

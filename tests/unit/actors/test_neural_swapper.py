@@ -1,4 +1,4 @@
-"""Neural swappers on networks whose answers are known: ranges, channels, sources, boost, batches."""
+"""Neural swappers on networks whose answers are known: ranges, channels, sources, batches."""
 
 from __future__ import annotations
 
