@@ -12,8 +12,8 @@ from typing import Final
 from actors.arcface import ArcFace
 from actors.calibration import calibration_rows
 from actors.fidelity import Fidelity, compare, demand, recogniser_of
-from actors.inference.networks import open_network
 from actors.inference.onnx import Onnx
+from actors.inference.openvino import OpenVino
 from actors.inference.runtime import Runtime
 from actors.models import INT8, QUANTIZED, ModelStore
 from actors.quantizer import Row, quantize
@@ -59,13 +59,13 @@ def quantize_model(store: ModelStore, name: str, film: Path, faces: int) -> Quan
     rows = calibration_rows(name, film, store, tools, faces * HELD_OUT // (HELD_OUT - 1))
     held = rows[HELD_OUT // 2 :: HELD_OUT]
     learned = [row for place, row in enumerate(rows) if place % HELD_OUT != HELD_OUT // 2]
-    exact = open_network(network)
+    exact = Onnx.load(network)
     recogniser = ArcFace(Onnx.load(store.path(RECOGNISER)))
     try:
         with tempfile.TemporaryDirectory(dir=network.parent) as folder:
             draft = Path(folder, "int8.onnx")
             convolutions = quantize(network, learned, draft)
-            fast = open_network(draft, precision="int8")
+            fast = OpenVino.load(draft)
             fidelity = compare(
                 exact,
                 fast,

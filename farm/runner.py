@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.fingerprint import analysis_fingerprint
+from actors.inference.networks import resolve_precision
 from actors.licences import check_licences, model_records
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
 from actors.sources import embed_pictures, load_sources
-from actors.swap_needs import swap_models
+from actors.swap_needs import MESH_SWAPPER, swap_models
 from actors.toolbox import EMBEDDED, HANDS, RECOGNIZER, LaneKit, Toolbox
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
@@ -84,6 +85,7 @@ def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Dis
     Raises:
         SwapfarmError: why it cannot be finished; nothing of it is left.
     """
+    job = _settled(job, settings)
     with _service(job, settings, options, display) as (service, used):
         summary = replace(service.run(job, keep=options.keep), models=tuple(used))
     rates = measured(summary, lanes_of(options))
@@ -110,8 +112,19 @@ def survey_job(job: JobSpec, settings: Settings, options: FarmOptions, display: 
     Raises:
         SwapfarmError: why that is not possible; nothing of it is left.
     """
+    job = _settled(job, settings)
     with _service(job, settings, options, display) as (service, _):
         return service.survey(job)
+
+
+def _settled(job: JobSpec, settings: Settings) -> JobSpec:
+    """A job whose precision no lane has to choose."""
+    swap = job.swap
+    if swap.model == MESH_SWAPPER:
+        return replace(job, swap=replace(swap, precision="fp32"))
+    store = ModelStore(settings.cache_dir)
+    precision = resolve_precision(store, swap.model, swap.precision)
+    return replace(job, swap=replace(swap, precision=precision))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from actors.inference.onnx import Onnx
@@ -49,22 +48,28 @@ def resolve_precision(store: ModelStore, name: str, precision: str) -> str:
 
 
 def file_name(name: str, precision: str) -> str:
-    """Name in the registry of the file that a network is run from."""
+    """Name in the registry of the file that a network is run from.
+
+    Args:
+        precision: fp32 or int8.
+    """
     return name + INT8 if precision == "int8" else name
 
 
-def open_network(path: Path, *, precision: str = "fp32", threads: int = 1) -> Runtime:
+def open_network(store: ModelStore, name: str, *, threads: int = 1) -> Runtime:
     """Load a network of ONNX's format.
 
+    Quantised files are run by OpenVINO, where they are fast; all others by ONNX Runtime, whose
+    results do not depend on the batch by a bit.
+
     Args:
-        path: its file: the quantised one for int8.
-        precision: fp32: ONNX Runtime, whose results do not depend on the batch by a bit. int8:
-            OpenVINO, where such files are fast.
+        store: has its file.
+        name: in the registry, of ``file_name``.
         threads: see ``Runtime.load``.
 
     Raises:
-        ModelCorrupt: the file is missing or no network.
-        SettingInvalid: int8, and no OpenVINO.
+        ModelError: the file is missing or no network.
+        SettingInvalid: a quantised file, and no OpenVINO.
     """
-    runtime: type[Onnx] | type[OpenVino] = OpenVino if precision == "int8" else Onnx
-    return runtime.load(path, threads=threads)
+    runtime: type[Onnx] | type[OpenVino] = OpenVino if name.endswith(INT8) else Onnx
+    return runtime.load(store.path(name), threads=threads)
