@@ -130,6 +130,9 @@ class Registry(Mapping[str, ModelSpec]):
             f"try {' or '.join(near)}" if near else "see `farm models list`",
         )
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._specs
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._specs)
 

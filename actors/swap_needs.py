@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from actors.identity_source import target_share
+from actors.inference.networks import PRECISIONS, file_name
 from actors.pixel_boost import check_boost
 from actors.swapper_specs import ENHANCERS, RECOGNISER, SWAPPERS
 from scheduler.errors import SettingInvalid
@@ -26,6 +27,8 @@ def swap_models(swap: SwapSettings) -> tuple[str, ...]:
     if swap.model != MESH_SWAPPER:
         spec = SWAPPERS[swap.model]
         names.append(swap.model)
+        if swap.precision == "int8":
+            names.append(file_name(swap.model, swap.precision))
         if spec.picture is None:
             names.append(RECOGNISER)
         if spec.converter:
@@ -77,6 +80,7 @@ def check_swap(swap: SwapSettings) -> None:
     """
     _one_of("the swapper", swap.model, [MESH_SWAPPER, *SWAPPERS])
     _one_of("the face enhancer", swap.enhancer.model, ["", *ENHANCERS])
+    _one_of("the precision", swap.precision, PRECISIONS)
     _share("swapper weight", swap.weight)
     _share("enhancer blend", swap.enhancer.blend)
     _share("enhancer weight", swap.enhancer.weight)

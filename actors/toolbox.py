@@ -9,7 +9,8 @@ from typing import Final
 
 from actors.detector import FaceDetector
 from actors.hand_landmarker import HandLandmarker
-from actors.inference.onnx import Onnx
+from actors.inference.networks import open_network
+from actors.inference.runtime import Runtime
 from actors.landmarker import FaceLandmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
@@ -106,7 +107,7 @@ class Toolbox:
         ]
         tools = NeuralTools(
             swap,
-            load=lambda name: Onnx.load(self._model(name), threads=self.kit.threads),
+            load=self._network,
             path=self._model,
             kernels=self.kernels,
             batch=self.kit.batch,
@@ -119,6 +120,9 @@ class Toolbox:
         if swap.enhancer.model:
             swappers = [tools.enhanced(inner, crop_size) for inner in swappers]
         return swappers
+
+    def _network(self, name: str) -> Runtime:
+        return open_network(ModelStore(self.kit.cache_dir), name, threads=self.kit.threads)
 
     def _model(self, name: str) -> Path:
         return ModelStore(self.kit.cache_dir).path(name)

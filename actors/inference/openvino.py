@@ -7,6 +7,7 @@ swapfarm[openvino]``.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -33,6 +34,11 @@ class OpenVino:
         self._outputs = tuple(map(_spec, compiled.outputs))
         first = compiled.inputs[0].get_partial_shape()
         self._single = bool(first.rank.get_length() and first[0].is_static and first[0] == 1)
+
+    @staticmethod
+    def installed() -> bool:
+        """Whether the package is here; says nothing about whether it works."""
+        return find_spec("openvino") is not None
 
     @classmethod
     def load(cls, path: Path, *, threads: int = 1) -> Self:
