@@ -14,8 +14,9 @@ from kernels.cpu import CpuKernels
 from kernels.geometry import apply, similarity
 from kernels.picture import Picture, PictureFormat
 from scheduler.errors import ModelCorrupt
+from scheduler.points import MESH
 from scheduler.runs import PORTRAITS, best_portraits
-from scheduler.tracks import LANDMARKS, PORTRAITS_SCHEMA, FaceObservation
+from scheduler.tracks import PORTRAITS_SCHEMA, FaceObservation
 
 FORMAT = PictureFormat(width=400, height=300, sub_x=0, sub_y=0, matrix="rgb", full_range=True)
 
@@ -44,9 +45,9 @@ def picture(seed: int) -> Picture:
 
 def face(frame: int, x: float, y: float = 100.0, *, turn: float = 0.0) -> FaceObservation:
     """A face of 90 pixels; ``turn`` presses its left half together."""
-    points = np.zeros((LANDMARKS, 2))
-    points[:, 0] = np.linspace(0, 90, LANDMARKS)
-    points[:, 1] = np.linspace(0, 90, LANDMARKS)
+    points = np.zeros((MESH.count, 2))
+    points[:, 0] = np.linspace(0, 90, MESH.count)
+    points[:, 1] = np.linspace(0, 90, MESH.count)
     points[list(POINTS)] = TEMPLATE * 0.6 + (0, 10)
     points[POINTS[1]] += (turn, 0)
     points += (x, y)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from scheduler.points import MESH
 from scheduler.tracks import (
-    LANDMARKS,
     SCHEMA,
     STITCHED_SCHEMA,
     FaceObservation,
@@ -20,7 +20,7 @@ def test_rows_survive_the_table_bit_for_bit() -> None:
             frame=n,
             track=n - 1,
             box=rng.random(4, np.float32),
-            landmarks=rng.random((LANDMARKS, 2), np.float32) * 1e4,
+            landmarks=rng.random((MESH.count, 2), np.float32) * 1e4,
             score=0.5,
             visible=0.25,
         )
@@ -39,7 +39,7 @@ def test_no_faces_is_a_table_too() -> None:
 
 
 def test_persons_are_read_from_a_stitched_table() -> None:
-    points = np.zeros((LANDMARKS, 2), np.float32)
+    points = np.zeros((MESH.count, 2), np.float32)
     face = FaceObservation(
         frame=0, track=3, box=np.ones(4, np.float32), landmarks=points, score=1.0, visible=1.0
     )
