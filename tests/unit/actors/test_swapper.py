@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from actors.frames import Frame, FrameHandle, SlotLayout
-from actors.swapper import Swapper
+from actors.swapper import AlignedFace, Swapper
 from kernels.cpu import CpuKernels
 from kernels.geometry import apply, display_affine
 from kernels.picture import PictureFormat
@@ -21,21 +23,18 @@ class Reddener:
     """Paints the crop red and marks where it was told that the first landmark is."""
 
     size = SIZE
+    batch = 1
 
     def affine(self, landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
         shift = SIZE / 2 - np.asarray(landmarks, np.float64)[0]
         return np.column_stack([np.eye(2), shift])
 
-    def swap(
-        self,
-        crop: NDArray[np.float32],
-        landmarks: NDArray[np.floating],
-        out: NDArray[np.float32],
-    ) -> None:
-        out[...] = 0
-        out[..., :3] = crop
-        x, y = np.rint(landmarks[0]).astype(int)
-        out[y, x] = [1, 0, 0, 1]
+    def swap_all(self, faces: Sequence[AlignedFace]) -> None:
+        for face in faces:
+            face.out[...] = 0
+            face.out[..., :3] = face.crop
+            x, y = np.rint(face.landmarks[0]).astype(int)
+            face.out[y, x] = [1, 0, 0, 1]
 
 
 def frame_of(faces: int) -> Frame:
