@@ -44,9 +44,7 @@ class FairFace:
     def classify(self, chip: NDArray[np.uint8]) -> FaceClass:
         """The classes of a chip uint8 [224, 224, 3] R'G'B'."""
         pixels = (chip.astype(np.float32) / np.float32(255) - MEAN) / STD
-        race, gender, age = self._network.run(
-            np.ascontiguousarray(pixels.transpose(2, 0, 1))[None]
-        )
+        race, gender, age = self._network.run(np.ascontiguousarray(pixels.transpose(2, 0, 1))[None])
         return FaceClass(
             gender=int(gender.reshape(-1)[0]),
             age=int(age.reshape(-1)[0]),

@@ -35,6 +35,7 @@ from scheduler.smooth import smoothed
 from scheduler.stitch import Stitcher, places
 from scheduler.tracks import PORTRAITS_SCHEMA, SCHEMA, STITCHED_SCHEMA
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stitched:
     """What the stitch found."""
@@ -180,9 +181,7 @@ class FilmStitch:
             people = refer_to_frame(choice, rows, identities, space)
         if choice.wanted.any:
             everybody = dict.fromkeys(tracks, 0)
-            people = keep_classes(
-                everybody if people is None else people, classes, choice.wanted
-            )
+            people = keep_classes(everybody if people is None else people, classes, choice.wanted)
         return people
 
     def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:

@@ -61,7 +61,11 @@ def last_matrix(path: Path, rows: int, columns: int) -> NDArray[np.float32]:
 
 
 def _matrix(
-    data: mmap.mmap, start: int, stop: int, shape: tuple[int, int], before: NDArray[np.float32] | None
+    data: mmap.mmap,
+    start: int,
+    stop: int,
+    shape: tuple[int, int],
+    before: NDArray[np.float32] | None,
 ) -> NDArray[np.float32] | None:
     """The constant in data[start:stop] if it has that shape, else ``before``."""
     dims: list[int] = []
