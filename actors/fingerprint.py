@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from actors.models import Registry
+from actors.registry import Registry
 
 _ROOMS: Final = ("actors", "kernels", "scheduler")
 _PACKAGES: Final = ("ai-edge-litert", "av", "dlib-bin", "numpy", "opencv-contrib-python-headless")

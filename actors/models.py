@@ -1,123 +1,23 @@
-"""The registry of models and samples, and the store that keeps their files on this machine."""
+"""The store that keeps the files of models and samples on this machine."""
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import hashlib
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from actors.fetcher import Fetcher, Report
-from scheduler.errors import (
-    ModelCorrupt,
-    ModelUnknown,
-    SettingInvalid,
-    storage_error,
-)
+from actors.registry import ModelSpec, Registry
+from scheduler.errors import ModelCorrupt, storage_error
 
+LOCAL: Final = "local.toml"
+"""In the folder of the files: a registry of this machine's own, laid over the program's."""
 ALWAYS_HASHED: Final = 64 << 20
 """Files up to this size are hashed at each use; larger ones when fetched and by ``verify``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSpec:
-    """One file of the registry."""
-
-    name: str
-    about: str
-    source: str
-    """``pypi:NAME==VERSION#path/in/archive``, ``https://...`` or ``file:/...`` (see the head of
-    configs/models.toml)."""
-    sha256: str
-    bytes: int
-    licence: str
-    credit: str
-    kind: str = "sample"
-    """detector, landmarker, recogniser, swapper or sample."""
-    input: tuple[int, int] = (0, 0)
-    """Width and height of the network's picture in pixels; 0: any."""
-    colour: str = "rgb"
-    """Order of the network's colour channels: rgb or bgr."""
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Pixels x in 0..1 go into the network as (x - mean) / std."""
-    template: str = ""
-    """Name of the canonical landmark positions that crops are aligned to; empty: none."""
-
-    @property
-    def origin(self) -> str:
-        """What is downloaded: the source without the member."""
-        return self.source.partition("#")[0]
-
-    @property
-    def member(self) -> str:
-        """The file's path in the archive; empty when the source is the file."""
-        return self.source.partition("#")[2]
-
-    @property
-    def filename(self) -> str:
-        """Name in the store: a new version of a model never meets an old one's file."""
-        suffix = Path(self.member or self.origin).suffix
-        return f"{self.name}-{self.sha256[:8]}{suffix}"
-
-
-def find_configs() -> Path:
-    """The folder of models.toml: inside the installed package, else in the source checkout."""
-    root = Path(__file__).resolve().parent.parent
-    installed = root / "farm" / "configs"
-    return installed if installed.is_dir() else root / "configs"
-
-
-class Registry(Mapping[str, ModelSpec]):
-    """Specs by name, in the registry's order."""
-
-    def __init__(self, specs: Mapping[str, ModelSpec]) -> None:
-        self._specs = dict(specs)
-
-    @classmethod
-    def load(cls, *files: Path) -> Self:
-        """Read registry files; without any, the program's own models and samples.
-
-        Raises:
-            SettingInvalid: a file that is not TOML, or an entry with missing or unknown keys.
-        """
-        specs: dict[str, ModelSpec] = {}
-        for file in files or (find_configs() / "models.toml", find_configs() / "samples.toml"):
-            try:
-                entries = tomllib.loads(file.read_text(encoding="utf-8"))
-                for name, entry in entries.items():
-                    lists = {key: tuple(v) for key, v in entry.items() if isinstance(v, list)}
-                    specs[name] = ModelSpec(name=name, **(entry | lists))
-            except (OSError, ValueError, TypeError, AttributeError) as error:
-                raise SettingInvalid(
-                    f"the registry {file}: {error}",
-                    "a table for each model with the keys of ModelSpec",
-                    "correct the file, or install swapfarm anew",
-                ) from error
-        return cls(specs)
-
-    def __getitem__(self, name: str) -> ModelSpec:
-        """Raises ModelUnknown, with the nearest names."""
-        if name in self._specs:
-            return self._specs[name]
-        near = difflib.get_close_matches(name, self._specs, n=2)
-        raise ModelUnknown(
-            f"a model {name!r}",
-            f"one of {', '.join(self._specs)}",
-            f"try {' or '.join(near)}" if near else "see `farm models list`",
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._specs)
-
-    def __len__(self) -> int:
-        return len(self._specs)
 
 
 class ModelStore:
@@ -125,7 +25,7 @@ class ModelStore:
 
     Args:
         cache: the program's cache folder; files go to ``models`` in it.
-        registry: what there is; default the program's own.
+        registry: what there is; default the program's own, under that of the cache folder.
         fetcher: brings what is missing.
     """
 
@@ -133,9 +33,14 @@ class ModelStore:
         self, cache: Path, registry: Registry | None = None, fetcher: Fetcher | None = None
     ) -> None:
         self.cache = cache
-        self.registry = Registry.load() if registry is None else registry
         self._folder = cache / "models"
+        self.registry = self._known() if registry is None else registry
         self._fetcher = fetcher or Fetcher()
+
+    def _known(self) -> Registry:
+        local = self._folder / LOCAL
+        own = Registry.load()
+        return own.over(Registry.load(local)) if local.exists() else own
 
     def present(self, name: str) -> bool:
         """Whether the file is here; says nothing about its content."""

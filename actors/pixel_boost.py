@@ -56,7 +56,8 @@ def gather(pictures: NDArray[np.float32], sides: int) -> NDArray[np.float32]:
     Returns: [c, h * sides, w * sides]; the pictures themselves where there is one.
     """
     if sides == 1:
-        return pictures[0]
+        whole: NDArray[np.float32] = pictures[0]
+        return whole
     _, channels, h, w = pictures.shape
     crop = np.empty((channels, h * sides, w * sides), np.float32)
     for i in range(sides):

@@ -43,7 +43,7 @@ def load_sources(
     sources = []
     for path in swap.people[person]:
         rgb = read_picture(Path(path))
-        face = _choose(observer.observe(_as_picture(rgb), 0), path, swap.source_face)
+        face = _choose(observer.observe(as_picture(rgb), 0), path, swap.source_face)
         sources.append(SourceFace(image=rgb, landmarks=face.landmarks))
     return tuple(sources)
 
@@ -64,7 +64,7 @@ def embed_pictures(
     observer = FaceObserver(detector, landmarker, kernels, upright)
     rows = []
     for path in paths:
-        picture = _as_picture(read_picture(Path(path)))
+        picture = as_picture(read_picture(Path(path)))
         faces = observer.observe(picture, 0)
         if len(faces) > 1:
             raise SourceAmbiguous(
@@ -101,7 +101,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(bgr[..., ::-1])
 
 
-def _as_picture(rgb: NDArray[np.uint8]) -> Picture:
+def as_picture(rgb: NDArray[np.uint8]) -> Picture:
+    """A picture [h, w, 3] R'G'B' (sRGB) as the kernels take it."""
     height, width, _ = rgb.shape
     return Picture(
         format=PictureFormat(

@@ -9,15 +9,17 @@ from typing import Final
 
 from actors.detector import FaceDetector
 from actors.hand_landmarker import HandLandmarker
+from actors.inference.onnx import Onnx
 from actors.landmarker import FaceLandmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
+from actors.neural_tools import NeuralTools
 from actors.palms import PalmDetector
 from actors.recognizer import Recognizer
 from actors.sources import load_sources
+from actors.swap_needs import MESH_SWAPPER, check_swap
 from actors.swapper import FaceSwapper
 from kernels.cpu import CpuKernels
-from scheduler.errors import SettingInvalid
 from scheduler.jobs import SwapSettings
 
 DETECTOR: Final = "face_detection_full_range"
@@ -42,6 +44,9 @@ class LaneKit:
     """Of the networks and of OpenCV, in each process."""
     slots: int = 8
     """Frames that a lane holds at once: the bound of its memory."""
+    batch: int = 1
+    """Faces that a neural swapper sees at once, a power of two up to 64. On a CPU more than one
+    gains nothing (docs/neural-swappers.md)."""
     patience: float = 300.0
     """Seconds of silence after which a stage takes its neighbour for hung."""
 
@@ -56,7 +61,7 @@ class Toolbox:
 
     def __init__(self, kit: LaneKit) -> None:
         self.kit = kit
-        self._swappers: tuple[SwapSettings, int, dict[int, FaceSwapper]] | None = None
+        self._swappers: tuple[SwapSettings, int, list[FaceSwapper]] | None = None
 
     @cached_property
     def kernels(self) -> CpuKernels:
@@ -83,18 +88,37 @@ class Toolbox:
         return Recognizer(self._model(RECOGNIZER))
 
     def face_swapper(self, swap: SwapSettings, crop_size: int, person: int = 0) -> FaceSwapper:
-        """The swapper that ``swap.model`` names, with the source face of a person set up."""
+        """The swapper that ``swap.model`` names, with the source face of a person set up.
+
+        Args:
+            crop_size: of the crops in the slots (``actors.swap_needs.swap_crop_size``).
+        """
         if self._swappers is None or self._swappers[:2] != (swap, crop_size):
-            self._swappers = (swap, crop_size, {})
-        ready = self._swappers[2]
-        if person not in ready:
-            if swap.model != "mesh":
-                raise SettingInvalid(
-                    f"the swapper {swap.model!r}", "mesh", "choose another with --swapper"
-                )
-            sources = load_sources(swap, self.detector, self.landmarker, self.kernels, person)
-            ready[person] = MeshSwapper(sources, crop_size)
-        return ready[person]
+            self._swappers = None  # the networks of the last job make room before others come
+            self._swappers = (swap, crop_size, self._make_swappers(swap, crop_size))
+        return self._swappers[2][person]
+
+    def _make_swappers(self, swap: SwapSettings, crop_size: int) -> list[FaceSwapper]:
+        check_swap(swap)
+        people = [
+            load_sources(swap, self.detector, self.landmarker, self.kernels, person)
+            for person in range(len(swap.people))
+        ]
+        tools = NeuralTools(
+            swap,
+            load=lambda name: Onnx.load(self._model(name), threads=self.kit.threads),
+            path=self._model,
+            kernels=self.kernels,
+            batch=self.kit.batch,
+        )
+        swappers: list[FaceSwapper]
+        if swap.model == MESH_SWAPPER:
+            swappers = [MeshSwapper(sources, swap.crop_size or crop_size) for sources in people]
+        else:
+            swappers = tools.swappers(people)
+        if swap.enhancer.model:
+            swappers = [tools.enhanced(inner, crop_size) for inner in swappers]
+        return swappers
 
     def _model(self, name: str) -> Path:
         return ModelStore(self.kit.cache_dir).path(name)

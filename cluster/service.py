@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from actors.muxer import check_container, join
 from actors.prober import probe
 from actors.stages import analysis_halo
+from actors.swap_needs import swap_crop_size
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.folders import claim, release
@@ -341,7 +342,7 @@ class JobService:
             with pq.ParquetWriter(job.hands, HANDS) as writer:
                 for analysis in analyses:
                     writer.write_table(pq.read_table(analysis.hands_path, schema=HANDS))
-        film.crop_size = job.swap.crop_size or film.census.crop_size()
+        film.crop_size = swap_crop_size(job.swap, film.census.crop_size())
         chunks = plan_chunks(
             film.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup
         )

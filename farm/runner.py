@@ -16,6 +16,7 @@ from actors.fingerprint import analysis_fingerprint
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
 from actors.sources import embed_pictures, load_sources
+from actors.swap_needs import swap_models
 from actors.toolbox import EMBEDDED, HANDS, RECOGNIZER, LaneKit, Toolbox
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
@@ -102,6 +103,7 @@ def _service(
     models = [name for name in EMBEDDED if name not in unused]
     if job.identities:
         models.append(RECOGNIZER)
+    models += swap_models(job.swap)
 
     def check_sources(spec: JobSpec) -> None:
         for name in models:

@@ -48,10 +48,10 @@ def box_mask(size: int, blur: float, padding: tuple[int, int, int, int] = (0, 0,
     mask = np.zeros((size, size), np.float32)
     mask[top : size - bottom, left : size - right] = 1
     if width > 0:
-        mask = cast(Floats, cv2.GaussianBlur(mask, (0, 0), width * 0.25))
-        mask -= np.float32(FAINT)
-        mask *= np.float32(1 / (1 - FAINT))
-    return cast(Floats, np.clip(mask, 0, 1, out=mask))
+        soft = cv2.GaussianBlur(mask, (0, 0), width * 0.25, borderType=cv2.BORDER_CONSTANT)
+        mask = cast(Floats, np.maximum((soft - FAINT) / (1 - FAINT), 0, dtype=np.float32))
+        mask[[0, -1]] = mask[:, [0, -1]] = 0
+    return mask
 
 
 def area_mask(size: int, landmarks: NDArray[np.floating], areas: Sequence[str]) -> Floats:
@@ -86,7 +86,7 @@ def soft_inside(mask: Floats) -> Floats:
     soft = cast(Floats, cv2.GaussianBlur(mask, (0, 0), SOFT))
     soft -= np.float32(0.5)
     soft *= np.float32(2)
-    return cast(Floats, np.clip(soft, 0, 1, out=soft))
+    return np.clip(soft, 0, 1, out=soft)
 
 
 def _hull(size: int, points: NDArray[np.float64]) -> Floats:

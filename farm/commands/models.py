@@ -20,7 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from actors.models import ModelSpec, ModelStore
+from actors.models import ModelStore
+from actors.registry import ModelSpec
 from farm.config import Settings
 from scheduler.errors import ModelCorrupt
 
