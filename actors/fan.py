@@ -117,9 +117,7 @@ class Landmarker68:
             points = apply(back, completed)
         return Mesh(landmarks=points, presence=score if self._readers else detection.score)
 
-    def relocate(
-        self, picture: Picture, points: Points, display: Affine, kernels: Kernels
-    ) -> Mesh:
+    def relocate(self, picture: Picture, points: Points, display: Affine, kernels: Kernels) -> Mesh:
         """See ``Landmarker``."""
         shown = apply(display, points)
         square = face_crop(box_of(shown), quarter(shown))

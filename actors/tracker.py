@@ -168,14 +168,13 @@ class Tracker:
             for at in range(1, len(held) - 1):
                 if start <= held[at].at < stop:
                     origin = _origin(held, at)
-                    if origin not in seen:
-                        place = meet(
-                            onward[one][origin], back[other][origin], origin / (len(held) - 1)
-                        )
-                        seen[origin] = (
-                            self._find(held, origin, place, before[one], after[other])
-                            if origin
-                            else self._again(first, one)
+                    if not origin:
+                        seen[0] = self._again(first, one)
+                    elif origin not in seen:
+                        share = origin / (len(held) - 1)
+                        there = meet(onward[one][origin], back[other][origin], share)
+                        seen[origin] = self._find(
+                            held[origin], there, before[one], after[other], share
                         )
                     face = seen[origin]
                     if face is not None:
@@ -189,21 +188,20 @@ class Tracker:
 
     def _find(
         self,
-        held: Sequence[_Held],
-        at: int,
+        held: _Held,
         place: Place,
         before: FaceObservation,
         after: FaceObservation,
+        share: float,
     ) -> FaceObservation | None:
         """A face that is on both keyframes around a frame."""
-        share = at / (len(held) - 1)
         score = (1.0 - share) * before.score + share * after.score
         if self._expression or place.lost:
-            seen = self._look(held[at], place, score)
+            seen = self._look(held, place, score)
             if seen is not None or place.lost or not self._observer.guesses:
                 return seen
         presence = (1.0 - share) * before.visible + share * after.visible
-        return observation(held[at].at, Mesh(landmarks=place.points, presence=presence), score)
+        return observation(held.at, Mesh(landmarks=place.points, presence=presence), score)
 
     def _outlive(
         self,

@@ -1,7 +1,7 @@
 """YOLOv8's face head: a box, a score and five points for each of its cells, already decoded.
 
-Network: ``yoloface_8n`` (after G. Jocher et al., YOLOv8, 2023, trained on faces). One array [20, n]:
-centre x y, width, height, score, and x, y and confidence of five points, in canvas pixels.
+Network: ``yoloface_8n`` (after G. Jocher et al., YOLOv8, 2023, trained on faces). One array
+[20, n]: centre x y, width, height, score, and x, y and confidence of five points, in canvas pixels.
 """
 
 from __future__ import annotations
