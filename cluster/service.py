@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from actors.face_networks import check_analysis
 from actors.muxer import check_container, join
 from actors.prober import probe
 from actors.stages import analysis_halo
@@ -51,6 +52,7 @@ from scheduler.ledger import (
     Tick,
 )
 from scheduler.media import VideoIndex
+from scheduler.needs import check_points
 from scheduler.progress import JobSnapshot
 from scheduler.tally import Tally
 
@@ -94,6 +96,8 @@ class Survey:
     """CPU milliseconds by stage of the analysis, over the film."""
     embedded: int
     """Faces that the recogniser looked at."""
+    classified: int
+    """Faces that the classifier looked at."""
 
 
 class JobService:
@@ -106,7 +110,7 @@ class JobService:
         watch: is told how far the job is, a few times a second.
         note: is told what the user should know though it stops nothing.
         marking: container metadata for the result (says that faces were altered, and by what).
-        embed_references: [n, 128] embeddings of the pictures in ``job.faces.references``;
+        embed_references: [n, d] embeddings of the pictures in ``job.faces.references``;
             only jobs that have some need it.
         analyses: where analyses are kept; None: nowhere.
     """
@@ -143,6 +147,8 @@ class JobService:
             SwapfarmError: why the job cannot be finished.
         """
         began = time.monotonic()
+        check_analysis(job.analysis, job.recognizer)
+        check_points(job.swap, job.analysis.landmarker)
         with self._folder(job, keep):
             film = self._probe(job)
             for sentence in check_container(film.index, Path(job.output), job.encoder):
@@ -159,6 +165,7 @@ class JobService:
         Raises:
             SwapfarmError: why that is not possible.
         """
+        check_analysis(job.analysis, job.recognizer)
         with self._folder(job, keep=False):
             film = self._probe(job)
             self._check_sources(job)
@@ -185,6 +192,7 @@ class JobService:
                 seconds=time.monotonic() - began,
                 cpu_ms=dict(cpu),
                 embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+                classified=sum(analysis.classified for analysis in film.analyses.values()),
             )
 
     @contextmanager
@@ -210,7 +218,7 @@ class JobService:
             film.key = self._analyses.key(Path(job.media), job.analysis)
             found = self._analyses.find(
                 film.key,
-                identities=job.identities,
+                portraits=job.portraits,
                 occlusion=job.occlusion,
                 folder=Path(job.folder),
             )
@@ -241,7 +249,7 @@ class JobService:
                     case Start():
                         executor.start(self._task(job, film, instruction), instruction.lane)
                     case Stitch():
-                        self._keep_analyses(film)
+                        self._keep_analyses(job, film)
                         todo = self._stitch(job, film)
                         if survey:
                             return
@@ -312,12 +320,12 @@ class JobService:
             crop_size=film.crop_size,
         )
 
-    def _keep_analyses(self, film: _Film) -> None:
+    def _keep_analyses(self, job: JobSpec, film: _Film) -> None:
         if self._analyses is None:
             return
         analyses = [film.analyses[chunk.index] for chunk in film.chunks["analyse"]]
         try:
-            self._analyses.keep(film.key, analyses)
+            self._analyses.keep(film.key, analyses, job.portraits)
         except OSError as error:
             self._note(f"the analysis could not be kept for another time ({error.strerror})")
 
@@ -407,4 +415,5 @@ class JobService:
             megapixels=film.index.width * film.index.height / 1e6,
             analysis_cached=film.cached,
             embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+            classified=sum(analysis.classified for analysis in film.analyses.values()),
         )
