@@ -37,7 +37,7 @@ class FaceEnhancer:
 
     Args:
         network: [n, 3, S, S] R'G'B' in -1..1 (and, if it has an input named ``weight``, one number
-            a row) -> the same.
+            [1]) -> the same.
         spec: what it expects.
         weight: 0..1, for networks that ask.
 
@@ -70,11 +70,18 @@ class FaceEnhancer:
         for planes, crop in zip(batch, crops, strict=True):
             to_planes(crop, planes)
         scale_in(batch, HALF, HALF)
-        weights = np.full(len(crops), self._weight, np.float32)
-        inputs = [weights if name == "weight" else batch for name in self._names]
-        pictures = self._network.run(*inputs)[0]
+        if "weight" in self._names:
+            # The weight is one number for the whole batch, whatever its size: no row beside it.
+            pictures = np.concatenate([self._run(batch[at : at + 1]) for at in range(len(batch))])
+        else:
+            pictures = self._run(batch)
         scale_out(pictures, signed=True)
         return pictures
+
+    def _run(self, batch: Floats) -> Floats:
+        weight = np.array([self._weight], np.float32)
+        inputs = [weight if name == "weight" else batch for name in self._names]
+        return self._network.run(*inputs)[0]
 
 
 class EnhancedSwapper:

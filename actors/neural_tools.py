@@ -13,6 +13,7 @@ from actors.arcface import NUMBERS, ArcFace
 from actors.enhancer import EnhancedSwapper, FaceEnhancer
 from actors.face_masker import FaceMasker
 from actors.identity_source import average_embedding, source_embedding, source_picture
+from actors.inference.networks import file_name
 from actors.inference.onnx_file import last_matrix
 from actors.inference.runtime import Runtime
 from actors.mask_networks import OcclusionNetwork, RegionNetwork
@@ -116,7 +117,7 @@ class NeuralTools:
 
     @cached_property
     def _network(self) -> Runtime:
-        return self._load(self._swap.model)
+        return self._load(file_name(self._swap.model, self._swap.precision))
 
     @cached_property
     def _enhancer(self) -> FaceEnhancer:

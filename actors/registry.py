@@ -53,12 +53,6 @@ class ModelSpec:
     """Shape of each output in the file's order, with the batch dimension."""
     range: tuple[float, float] = (0.0, 0.0)
     """Bounds of the first output's values for a picture of a face; equal: not written down."""
-    embedding: str = ""
-    """What a swapper takes for the source. raw: the recogniser's numbers, or its converter's;
-    normalised: these over their length; matrix: the recogniser's times the file's last constant,
-    over their length; picture: the aligned face."""
-    converter: str = ""
-    """Name of the network that turns the recogniser's embedding into the one meant here."""
     standin: bool = False
     """It only has the model's shape (benchmarks/standins.py). Never one of the program's own."""
 
@@ -135,6 +129,9 @@ class Registry(Mapping[str, ModelSpec]):
             f"one of {', '.join(self._specs)}",
             f"try {' or '.join(near)}" if near else "see `farm models list`",
         )
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._specs
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._specs)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from actors.identity_source import target_share
+from actors.inference.networks import PRECISIONS, file_name
 from actors.pixel_boost import check_boost
 from actors.swapper_specs import ENHANCERS, RECOGNISER, SWAPPERS
 from scheduler.errors import SettingInvalid
@@ -26,6 +27,8 @@ def swap_models(swap: SwapSettings) -> tuple[str, ...]:
     if swap.model != MESH_SWAPPER:
         spec = SWAPPERS[swap.model]
         names.append(swap.model)
+        if swap.precision == "int8":
+            names.append(file_name(swap.model, swap.precision))
         if spec.picture is None:
             names.append(RECOGNISER)
         if spec.converter:
@@ -55,9 +58,12 @@ def swap_crop_size(swap: SwapSettings, suggested: int) -> int:
     """Side in pixels of the crops that a swap puts into the slots.
 
     Args:
-        swap: checked.
         suggested: by the size of the film's faces, for swappers that take any.
+
+    Raises:
+        SettingInvalid: as ``check_swap``.
     """
+    check_swap(swap)
     wanted = swap.crop_size or suggested
     if swap.enhancer.model:
         return min(wanted, ENHANCERS[swap.enhancer.model].size)
@@ -74,6 +80,7 @@ def check_swap(swap: SwapSettings) -> None:
     """
     _one_of("the swapper", swap.model, [MESH_SWAPPER, *SWAPPERS])
     _one_of("the face enhancer", swap.enhancer.model, ["", *ENHANCERS])
+    _one_of("the precision", swap.precision, PRECISIONS)
     _share("swapper weight", swap.weight)
     _share("enhancer blend", swap.enhancer.blend)
     _share("enhancer weight", swap.enhancer.weight)

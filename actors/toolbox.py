@@ -18,7 +18,7 @@ from actors.face_networks import (
 )
 from actors.fairface import FairFace
 from actors.hand_landmarker import HandLandmarker
-from actors.inference.onnx import Onnx
+from actors.inference.networks import open_network
 from actors.inference.runtime import Runtime
 from actors.landmarker import FaceLandmarker, Landmarker
 from actors.mesh_swapper import MeshSwapper
@@ -168,7 +168,7 @@ class Toolbox:
         return swappers
 
     def _network(self, name: str) -> Runtime:
-        return Onnx.load(self._model(name), threads=self.kit.threads)
+        return open_network(ModelStore(self.kit.cache_dir), name, threads=self.kit.threads)
 
     def _model(self, name: str) -> Path:
         return ModelStore(self.kit.cache_dir).path(name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -20,10 +20,12 @@ from actors.face_networks import (
     portrait_models,
 )
 from actors.fingerprint import analysis_fingerprint
+from actors.inference.networks import resolve_precision
+from actors.licences import check_licences, model_records
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
 from actors.sources import embed_pictures, load_sources
-from actors.swap_needs import swap_models
+from actors.swap_needs import MESH_SWAPPER, swap_models
 from actors.toolbox import EMBEDDED, HANDS, LaneKit, Toolbox
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
@@ -36,6 +38,7 @@ from farm.config import Settings
 from farm.progress import Display
 from farm.rates import RateBook, kind_of, measured
 from scheduler.jobs import JobSpec, JobSummary
+from scheduler.provenance import ModelRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +54,34 @@ class FarmOptions:
     """Of each lane; 0: by the cores."""
     keep: bool = False
     """Keep the job's folder."""
+    license_policy: str = "any"
+    """Which models may be used: any, or commercial."""
 
 
-def marking(job: JobSpec) -> dict[str, str]:
-    """Container metadata that says, to people and to programs, that faces were altered."""
+def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
+    """Container metadata that says, to people and to programs, that faces were altered.
+
+    Args:
+        models: those that the job uses.
+    """
     program = f"swapfarm {version('swapfarm')}"
-    facts = {"altered": "faces", "program": program, "swapper": job.swap.model, "job": job.job_id}
+    facts: dict[str, object] = {
+        "altered": "faces",
+        "program": program,
+        "swapper": job.swap.model,
+        "job": job.job_id,
+    }
+    facts["models"] = [
+        {"name": each.name, "sha256": each.sha256, "licence": each.licence} for each in models
+    ]
+    standins = [each.name for each in models if each.standin]
+    if standins:
+        facts["standins"] = standins
+    comment = f"Faces in this video were altered by {program} (swapper: {job.swap.model})."
+    if standins:
+        comment += f" Made with stand-ins that know no faces: {', '.join(standins)}."
     return {
-        "comment": f"Faces in this video were altered by {program} (swapper: {job.swap.model}).",
+        "comment": comment,
         "swapfarm": json.dumps(facts, sort_keys=True),
     }
 
@@ -69,8 +92,9 @@ def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Dis
     Raises:
         SwapfarmError: why it cannot be finished; nothing of it is left.
     """
-    with _service(job, settings, options, display) as service:
-        summary = service.run(job, keep=options.keep)
+    job = _settled(job, settings)
+    with _service(job, settings, options, display) as (service, used):
+        summary = replace(service.run(job, keep=options.keep), models=tuple(used))
     rates = measured(summary, lanes_of(options))
     if rates is not None:
         rate_book(settings).add(kind_of(job, summary.crop_size), rates)
@@ -95,14 +119,26 @@ def survey_job(job: JobSpec, settings: Settings, options: FarmOptions, display: 
     Raises:
         SwapfarmError: why that is not possible; nothing of it is left.
     """
-    with _service(job, settings, options, display) as service:
+    job = _settled(job, settings)
+    with _service(job, settings, options, display) as (service, _):
         return service.survey(job)
+
+
+def _settled(job: JobSpec, settings: Settings) -> JobSpec:
+    """A job whose precision no lane has to choose."""
+    swap = job.swap
+    if swap.model == MESH_SWAPPER:
+        return replace(job, swap=replace(swap, precision="fp32"))
+    store = ModelStore(settings.cache_dir)
+    precision = resolve_precision(store, swap.model, swap.precision)
+    return replace(job, swap=replace(swap, precision=precision))
 
 
 @contextmanager
 def _service(
     job: JobSpec, settings: Settings, options: FarmOptions, display: Display
-) -> Iterator[JobService]:
+) -> Iterator[tuple[JobService, list[ModelRecord]]]:
+    """The job's service, and the models that it uses: known once its sources are checked."""
     store = ModelStore(settings.cache_dir)
     kit = LaneKit(cache_dir=settings.cache_dir)
     tools = Toolbox(kit)
@@ -110,6 +146,8 @@ def _service(
     models = [name for name in EMBEDDED if name not in unused]
     models += [*models_of(job), *swap_models(job.swap)]
     models = list(dict.fromkeys(models))
+    check_licences(models, options.license_policy, store.registry)
+    marks, used = marking(job), list[ModelRecord]()
 
     def check_sources(spec: JobSpec) -> None:
         for name in models:
@@ -117,6 +155,10 @@ def _service(
                 why = " (to tell people apart)" if name in portrait_models(job.portraits) else ""
                 display.event("model", f"fetching {name}{why}", model=name)
             store.path(name)
+            if store.registry[name].standin:
+                display.event("note", f"{name} is a stand-in: it knows no faces", model=name)
+        used.extend(model_records(models, store))
+        marks.update(marking(job, used))  # with hashes that are known only now
         for person, pictures in enumerate(spec.swap.people):
             if pictures:
                 load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels, person)
@@ -154,12 +196,13 @@ def _service(
             display.event("lanes", lanes=lanes, processes=processes, local=session.local)
             return RayExecutor(session, kit, lanes, lane_processes(processes))
 
-        yield JobService(
+        service = JobService(
             open_executor=open_executor,
             check_sources=check_sources,
             watch=display.update,
             note=lambda sentence: display.event("note", sentence),
-            marking=marking(job),
+            marking=marks,
             embed_references=embed_references,
             analyses=analyses,
         )
+        yield service, used

@@ -49,7 +49,7 @@ def box_mask(size: int, blur: float, padding: tuple[int, int, int, int] = (0, 0,
     mask[top : size - bottom, left : size - right] = 1
     if width > 0:
         soft = cv2.GaussianBlur(mask, (0, 0), width * 0.25, borderType=cv2.BORDER_CONSTANT)
-        mask = cast(Floats, np.maximum((soft - FAINT) / (1 - FAINT), 0, dtype=np.float32))
+        mask = cast(Floats, np.clip((soft - FAINT) / (1 - FAINT), 0, 1, dtype=np.float32))
         mask[[0, -1]] = mask[:, [0, -1]] = 0
     return mask
 

@@ -122,6 +122,18 @@ class ModelUnavailable(ModelError):
     code = "model.unavailable"
 
 
+class ModelLicence(ModelError):
+    """A model's licence does not allow what the user wants."""
+
+    code = "model.licence"
+
+
+class ModelInexact(ModelError):
+    """A model made smaller or faster gives too different results."""
+
+    code = "model.inexact"
+
+
 class StorageError(SwapfarmError):
     code = "storage"
     exit_code = 5

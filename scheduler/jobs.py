@@ -10,6 +10,7 @@ from scheduler.classes import ClassFilter
 from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
+from scheduler.provenance import ModelRecord
 
 WARMUP: Final = 12
 """What the guard looks back on, and by measurement (docs/quality-pixels.md) more than the other
@@ -355,6 +356,8 @@ class JobSummary:
     """The film was not analysed again."""
     embedded: int = 0
     """Faces that the recogniser looked at."""
+    models: tuple[ModelRecord, ...] = ()
+    """All models that the job used."""
     classified: int = 0
     """Faces that the classifier looked at."""
 
