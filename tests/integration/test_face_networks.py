@@ -5,6 +5,7 @@ The networks are stand-ins: they have the true ones' signatures and follow skin 
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,15 +29,20 @@ from actors.toolbox import LaneKit, Toolbox
 from benchmarks.standin_parts import MARKERS
 from benchmarks.standins import standin_store
 from cluster.stitching import FilmStitch
+from farm.config import Settings, load_settings
+from farm.progress import open_display
+from farm.runner import FarmOptions, run_job
 from scheduler.chunks import plan_chunks
 from scheduler.detection import DetectorSettings, LandmarkerSettings
-from scheduler.errors import IdentityUnknown
+from scheduler.errors import IdentityUnknown, LandmarksUnfit
 from scheduler.jobs import (
     AnalyseSettings,
     AnalyseTask,
     Analysis,
+    EncoderSettings,
     FaceChoice,
     JobSpec,
+    JobSummary,
     SwapSettings,
 )
 from scheduler.tracks import FaceObservation, from_table
@@ -44,6 +50,7 @@ from scheduler.tracks import FaceObservation, from_table
 NETWORKS = (
     *("retinaface_10g", "scrfd_2.5g", "yoloface_8n", "yunet_2023_mar"),
     *("2dfan4", "peppa_wutz", "fan_68_5", "arcface_w600k_r50", "fairface"),
+    "inswapper_128",
 )
 WIDTH, HEIGHT, FRAMES = 480, 270, 30
 
@@ -239,8 +246,9 @@ def test_nothing_is_computed_that_nobody_asked_for(
 ) -> None:
     (plain,) = analyse(tools, job_of(film, tmp_path, NEURAL))
     assert (plain.embedded, plain.classified, plain.portraits_path) == (0, 0, "")
-    # Keyframes are 0, 6, ... 24 and 29: two faces on four of them, one on two.
-    assert calls.count == {"scrfd_2.5g": 6, "2dfan4": 10, "fan_68_5": 10}
+    # Keyframes are 0, 6, ... 24 and 29: two faces on four of them, one on two. And one look tells
+    # that the red face does not live on.
+    assert calls.count == {"scrfd_2.5g": 6, "2dfan4": 11, "fan_68_5": 10}
     calls.count.clear()
     asked = replace(job_of(film, tmp_path, NEURAL), faces=FaceChoice(gender="female"))
     (classified,) = analyse(tools, asked)
@@ -277,7 +285,8 @@ def test_filters_choose_by_what_the_classifier_says(
     assert set(rows) == {("green", -1), ("red", 0)}
     women = stitched(replace(job, faces=FaceChoice(gender="female")), analyses)
     men = stitched(replace(job, faces=FaceChoice(gender="male")), analyses)
-    assert {("green", 0), ("red", -1)} == set(women) and {("green", -1), ("red", 0)} == set(men)
+    assert set(women) == {("green", 0), ("red", -1)}
+    assert set(men) == {("green", -1), ("red", 0)}
     everybody = stitched(replace(job, faces=FaceChoice(ages=(0, 100))), analyses)
     assert set(everybody) == {("green", 0), ("red", 0)}
     with pytest.raises(IdentityUnknown, match="latino"):
@@ -300,6 +309,59 @@ def test_the_person_of_a_reference_frame(
     choice = FaceChoice(mode="reference", reference_frame=25, reference_position=1)
     with pytest.raises(IdentityUnknown, match="frame 25 of the film shows 1 face"):
         stitched(replace(job, faces=choice), analyses)
+
+
+@pytest.fixture(scope="module")
+def settings(tools: Toolbox, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    environment = {
+        "SWAPFARM_CACHE_DIR": str(tools.kit.cache_dir),
+        "SWAPFARM_STATE_DIR": str(tmp_path_factory.mktemp("state")),
+        "SWAPFARM_ANALYSIS_GB": "1",
+    }
+    return load_settings(environment=environment)
+
+
+def whole_job(settings: Settings, job: JobSpec) -> JobSummary:
+    display = open_display(True, io.StringIO(), io.StringIO())
+    return run_job(job, settings, FarmOptions(ray=False), display)
+
+
+def test_a_whole_job_with_filters_and_a_second_one_from_the_cache(
+    settings: Settings, film: Path, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    job = replace(
+        job_of(film, tmp_path / "none", NEURAL),
+        folder=str(tmp_path / "one"),
+        swap=SwapSettings(model="inswapper_128", sources=(str(samples["astronaut"]),)),
+        encoder=EncoderSettings(preset="ultrafast"),
+        faces=FaceChoice(race="black"),
+    )
+    red = whole_job(settings, job)
+    assert (red.swapped_frames, red.embedded) == (red.swaps, 0)
+    assert 18 <= red.swaps <= 21
+    assert 2 <= red.classified <= 6
+    assert (red.tracks, red.analysis_cached) == (2, False)
+    everybody = replace(job, folder=str(tmp_path / "two"), faces=FaceChoice())
+    both = whole_job(settings, everybody)
+    assert (both.analysis_cached, both.classified) == (True, 0), "an entry that knows more serves"
+    assert both.swaps == both.faces == FRAMES + red.swaps
+    # The source is a woman to the stand-in as much as the green face is, or the red one.
+    alike = replace(job, folder=str(tmp_path / "three"), faces=FaceChoice(gender="auto"))
+    assert whole_job(settings, alike).swaps in (FRAMES, red.swaps)
+    other = replace(NEURAL, landmarker=LANDMARKERS[1])
+    fresh = replace(everybody, folder=str(tmp_path / "four"), analysis=other)
+    assert not whole_job(settings, fresh).analysis_cached
+
+
+def test_the_mesh_swapper_needs_the_mesh(
+    settings: Settings, film: Path, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    job = replace(
+        job_of(film, tmp_path, NEURAL),
+        swap=SwapSettings(sources=(str(samples["astronaut"]),)),
+    )
+    with pytest.raises(LandmarksUnfit, match="2dfan4 of 68 points"):
+        whole_job(settings, job)
 
 
 @pytest.fixture(scope="module")
