@@ -62,11 +62,11 @@ def check_faces(job: JobSpec) -> None:
     settings, choice = job.analysis, job.faces
     detector, landmarker = settings.detector, settings.landmarker
     for option, word, words in (
-        ("--detector", detector.model, DETECTORS),
-        ("--landmarker", landmarker.model, LANDMARKERS),
-        ("--recognizer", job.recognizer, tuple(SPACES)),
-        ("--face-gender", choice.gender, ("", AUTO, *GENDERS)),
-        ("--face-race", choice.race, ("", AUTO, *dict.fromkeys(RACES))),
+        ("--face-detector-model", detector.model, DETECTORS),
+        ("--face-landmarker-model", landmarker.model, LANDMARKERS),
+        ("--face-recognizer", job.recognizer, tuple(SPACES)),
+        ("--face-selector-gender", choice.gender, ("", AUTO, *GENDERS)),
+        ("--face-selector-race", choice.race, ("", AUTO, *dict.fromkeys(RACES))),
     ):
         if word not in words:
             raise SettingInvalid(
@@ -77,20 +77,20 @@ def check_faces(job: JobSpec) -> None:
     angles = detector.angles
     if not angles or set(angles) - set(ANGLES) or len(set(angles)) < len(angles):
         raise SettingInvalid(
-            f"--detector-angles {' '.join(map(str, angles)) or 'without a number'}",
+            f"--face-detector-angles {' '.join(map(str, angles)) or 'none'}",
             "some of 0, 90, 180 and 270, each once",
             "leave them out for upright pictures",
         )
     if not all(0 <= side <= 100 for side in detector.margin):
         raise SettingInvalid(
-            f"--detector-margin {' '.join(map(str, detector.margin))}",
+            f"--face-detector-margin {' '.join(map(str, detector.margin))}",
             "four numbers from 0 to 100: top, right, bottom, left",
             "correct them",
         )
     for option, score in (
-        ("--detector-score", detector.score),
-        ("--landmarker-score", landmarker.score),
-        ("--tracker-score", settings.tracker_score),
+        ("--face-detector-score", detector.score),
+        ("--face-landmarker-score", landmarker.score),
+        ("--face-tracker-score", settings.tracker_score),
     ):
         if not 0 <= score <= 1:
             raise SettingInvalid(f"{option} {score:g}", "0 to 1", "correct it")

@@ -59,16 +59,16 @@ def test_the_recogniser_that_a_swapper_loads_anyway_is_taken() -> None:
 
 
 WRONG = {
-    "--detector scrfd2": AnalyseSettings(detector=DetectorSettings(model="scrfd2")),
-    "--landmarker fan": AnalyseSettings(landmarker=LandmarkerSettings(model="fan")),
-    "--detector-angles 45": AnalyseSettings(detector=DetectorSettings(angles=(45,))),
-    "--detector-angles without a number": AnalyseSettings(detector=DetectorSettings(angles=())),
-    "--detector-angles 0 0": AnalyseSettings(detector=DetectorSettings(angles=(0, 0))),
-    "--detector-margin 0 0 0 101": AnalyseSettings(
+    "--face-detector-model scrfd2": AnalyseSettings(detector=DetectorSettings(model="scrfd2")),
+    "--face-landmarker-model fan": AnalyseSettings(landmarker=LandmarkerSettings(model="fan")),
+    "--face-detector-angles 45": AnalyseSettings(detector=DetectorSettings(angles=(45,))),
+    "--face-detector-angles none": AnalyseSettings(detector=DetectorSettings(angles=())),
+    "--face-detector-angles 0 0": AnalyseSettings(detector=DetectorSettings(angles=(0, 0))),
+    "--face-detector-margin 0 0 0 101": AnalyseSettings(
         detector=DetectorSettings(margin=(0, 0, 0, 101))
     ),
-    "--detector-score 1.5": AnalyseSettings(detector=DetectorSettings(score=1.5)),
-    "--landmarker-score -1": AnalyseSettings(landmarker=LandmarkerSettings(score=-1)),
+    "--face-detector-score 1.5": AnalyseSettings(detector=DetectorSettings(score=1.5)),
+    "--face-landmarker-score -1": AnalyseSettings(landmarker=LandmarkerSettings(score=-1)),
 }
 
 
@@ -81,7 +81,7 @@ def test_nonsense_is_refused_by_name(words: str) -> None:
 
 def test_words_of_filters_and_recognisers_are_checked() -> None:
     check_faces(replace(JOB, faces=FaceChoice(gender="auto", race="asian")))
-    with pytest.raises(SettingInvalid, match="--face-gender woman"):
+    with pytest.raises(SettingInvalid, match="--face-selector-gender woman"):
         check_faces(replace(JOB, faces=FaceChoice(gender="woman")))
     with pytest.raises(SettingInvalid, match="white, black, latino, asian, indian, arabic"):
         check_faces(replace(JOB, faces=FaceChoice(race="x")))
