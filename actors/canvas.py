@@ -140,5 +140,5 @@ def check_network(network: Runtime, name: str, outputs: int, size: int) -> None:
         raise SettingInvalid(
             f"a detector size of {size} for {name}",
             str(sides[0]) if sides else f"a multiple of {STRIDES[-1]}",
-            "correct --detector-size, or leave it out",
+            "correct --face-detector-size, or leave it out",
         )

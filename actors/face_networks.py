@@ -13,12 +13,15 @@ from actors.inference.runtime import Runtime
 from actors.landmarker import FaceLandmarker, Landmarker
 from actors.scrfd import ScrfdHead
 from actors.search import MAX_OVERLAP, FaceSearch
+from actors.swap_needs import swap_models
 from actors.yolo_face import YoloFaceHead
 from actors.yunet import YunetHead
+from scheduler.classes import AUTO, GENDERS, RACES
 from scheduler.detection import ANGLES, DETECTORS, LANDMARKERS, DetectorSettings, LandmarkerSettings
 from scheduler.errors import SettingInvalid
 from scheduler.identities import SPACES
-from scheduler.jobs import AnalyseSettings, JobSpec, PortraitSettings
+from scheduler.jobs import AnalyseSettings, JobSpec, PortraitSettings, SwapSettings
+from scheduler.needs import check_points
 
 BLAZEFACE: Final = "face_detection_full_range"
 MESH: Final = "face_landmark"
@@ -49,41 +52,49 @@ _LANDMARKERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def check_analysis(settings: AnalyseSettings, recognizer: str) -> None:
-    """Refuse what no network can do.
+def check_faces(job: JobSpec) -> None:
+    """Refuse what no network can do, and points that the swapper cannot wear.
 
     Raises:
         SettingInvalid: names the word or number that is wrong.
+        LandmarksUnfit: see ``scheduler.needs``.
     """
+    settings, choice = job.analysis, job.faces
     detector, landmarker = settings.detector, settings.landmarker
     for option, word, words in (
-        ("--detector", detector.model, DETECTORS),
-        ("--landmarker", landmarker.model, LANDMARKERS),
-        ("--recognizer", recognizer, tuple(SPACES)),
+        ("--face-detector-model", detector.model, DETECTORS),
+        ("--face-landmarker-model", landmarker.model, LANDMARKERS),
+        ("--face-recognizer", job.recognizer, tuple(SPACES)),
+        ("--face-selector-gender", choice.gender, ("", AUTO, *GENDERS)),
+        ("--face-selector-race", choice.race, ("", AUTO, *dict.fromkeys(RACES))),
     ):
         if word not in words:
             raise SettingInvalid(
-                f"{option} {word}", "one of " + ", ".join(words), "choose one of these"
+                f"{option} {word}",
+                "one of " + ", ".join(filter(None, words)),
+                "choose one of these",
             )
     angles = detector.angles
     if not angles or set(angles) - set(ANGLES) or len(set(angles)) < len(angles):
         raise SettingInvalid(
-            f"--detector-angles {' '.join(map(str, angles)) or 'without a number'}",
+            f"--face-detector-angles {' '.join(map(str, angles)) or 'none'}",
             "some of 0, 90, 180 and 270, each once",
             "leave them out for upright pictures",
         )
     if not all(0 <= side <= 100 for side in detector.margin):
         raise SettingInvalid(
-            f"--detector-margin {' '.join(map(str, detector.margin))}",
+            f"--face-detector-margin {' '.join(map(str, detector.margin))}",
             "four numbers from 0 to 100: top, right, bottom, left",
             "correct them",
         )
     for option, score in (
-        ("--detector-score", detector.score),
-        ("--landmarker-score", landmarker.score),
+        ("--face-detector-score", detector.score),
+        ("--face-landmarker-score", landmarker.score),
+        ("--face-tracker-score", settings.tracker_score),
     ):
         if not 0 <= score <= 1:
             raise SettingInvalid(f"{option} {score:g}", "0 to 1", "correct it")
+    check_points(job.swap, landmarker)
 
 
 def analysis_models(settings: AnalyseSettings) -> tuple[str, ...]:
@@ -99,8 +110,18 @@ def portrait_models(settings: PortraitSettings) -> tuple[str, ...]:
 
 def models_of(job: JobSpec) -> tuple[str, ...]:
     """Names of all networks that the job's analysis runs, hands apart; the classifier and the
-    recogniser are among them only where the job asks."""
+    recogniser are among them only where the job asks.
+
+    Raises:
+        SettingInvalid, LandmarksUnfit: as ``check_faces``.
+    """
+    check_faces(job)
     return (*analysis_models(job.analysis), *portrait_models(job.portraits))
+
+
+def recognizer_for(swap: SwapSettings) -> str:
+    """Which recogniser suits a job that names none: the one that its swapper loads anyway."""
+    return "arcface" if RECOGNIZERS["arcface"] in swap_models(swap) else "dlib"
 
 
 def build_detector(

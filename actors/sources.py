@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.detector import Detector
+from actors.fairface import FairFace
 from actors.landmarker import Landmarker
 from actors.mesh_swapper import SourceFace
 from actors.observer import FaceObserver
 from actors.recognizer import Embedder, cut
 from kernels.api import Kernels
 from kernels.picture import Picture, PictureFormat
+from scheduler.classes import FaceClass, agree
 from scheduler.errors import SourceAmbiguous, SourceUnreadable, SourceWithoutFace
 from scheduler.jobs import SwapSettings
 from scheduler.tracks import FaceObservation
@@ -73,6 +75,17 @@ def embed_pictures(
         face = _choose(faces, path, None)
         rows.append(recognizer.embed(cut(recognizer, picture, face.landmarks, upright, kernels)))
     return np.array(rows, np.float64)
+
+
+def classify_sources(
+    sources: Sequence[SourceFace], classifier: FairFace, kernels: Kernels
+) -> FaceClass:
+    """How the person of these pictures looks to the classifier."""
+    chips = [
+        cut(classifier, as_picture(source.image), source.landmarks, np.eye(2, 3), kernels)
+        for source in sources
+    ]
+    return agree([classifier.classify(chip) for chip in chips])
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -102,6 +102,7 @@ def detector(
         FaceFollower(display),
         interval=settings.interval,
         expression=settings.expression,
+        min_overlap=settings.tracker_score,
     )
     asked, album = task.job.portraits, None
     if asked.any:

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import numpy as np
 
@@ -31,9 +30,6 @@ from kernels.cuts import REACH, luma_change, small_luma, starts_shot
 from kernels.flow import Luma, flow_luma, luma_step
 from kernels.picture import Picture
 from scheduler.tracks import FaceObservation
-
-MIN_OVERLAP: Final = 0.3
-"""Least intersection over union for a carried face and a detected one to be the same."""
 
 
 def reach(interval: int) -> int:
@@ -90,6 +86,8 @@ class Tracker:
         interval: frames from one keyframe to the next, 1 or more.
         expression: whether the mesh looks at each frame. Without, landmarks between keyframes are
             carried: right for the pose, but a mouth or an eyelid moves less than it does.
+        min_overlap: least intersection over union for a carried face and a detected one to be the
+            same.
     """
 
     def __init__(
@@ -99,6 +97,7 @@ class Tracker:
         *,
         interval: int = 6,
         expression: bool = True,
+        min_overlap: float = 0.3,
     ) -> None:
         if interval < 1:
             raise ValueError(f"keyframes every {interval} frames; wanted 1 or more")
@@ -106,6 +105,7 @@ class Tracker:
         self._follower = follower
         self._interval = interval
         self._expression = expression
+        self._min_overlap = min_overlap
 
     def track(self, frames: Iterable[Frame], start: int, stop: int) -> Iterator[TrackedFrame]:
         """All frames in order, with the faces of frames [start, stop).
@@ -161,7 +161,7 @@ class Tracker:
             lumas.append(lumas[-1] if again else flow_luma(each.frame.picture))
         onward = self._follower.follow(before, lumas, step)
         back = [way[::-1] for way in self._follower.follow(after, lumas[::-1], step)]
-        pairs = _pairs(onward, back)
+        pairs = _pairs(onward, back, self._min_overlap)
         for one, other in pairs:
             # Of a repetition, what is found where it began, be that in the chunk or not.
             seen: dict[int, FaceObservation | None] = {}
@@ -234,7 +234,7 @@ class Tracker:
     def _look(self, held: _Held, place: Place, score: float) -> FaceObservation | None:
         """The mesh of the face at a place, unless there is none, or another's."""
         face = self._observer.look(held.frame.picture, held.at, place.points, score)
-        if face is None or float(overlap(face.box, place.box[None])[0]) < MIN_OVERLAP:
+        if face is None or float(overlap(face.box, place.box[None])[0]) < self._min_overlap:
             return None
         return face
 
@@ -295,7 +295,9 @@ def _origin(held: Sequence[_Held], at: int) -> int:
     return at
 
 
-def _pairs(onward: list[list[Place]], back: list[list[Place]]) -> list[tuple[int, int]]:
+def _pairs(
+    onward: list[list[Place]], back: list[list[Place]], min_overlap: float
+) -> list[tuple[int, int]]:
     """Which face of the first frame is which of the last: by overlap in both, best first."""
     overlaps = sorted(
         (
@@ -310,7 +312,7 @@ def _pairs(onward: list[list[Place]], back: list[list[Place]]) -> list[tuple[int
     )
     pairs: list[tuple[int, int]] = []
     for negative, first, second in overlaps:
-        if -negative < MIN_OVERLAP:
+        if -negative < min_overlap:
             break
         if all(first != one and second != other for one, other in pairs):
             pairs.append((first, second))

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from actors.face_networks import check_analysis
+from actors.face_networks import check_faces
 from actors.muxer import check_container, join
 from actors.prober import probe
 from actors.stages import analysis_halo
@@ -33,6 +33,7 @@ from kernels.cuts import find_cuts
 from kernels.geometry import display_affine
 from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
+from scheduler.classes import FaceClass
 from scheduler.errors import FramesLost, storage_error
 from scheduler.events import TaskDone, TaskProgress
 from scheduler.hands import SCHEMA as HANDS
@@ -52,7 +53,6 @@ from scheduler.ledger import (
     Tick,
 )
 from scheduler.media import VideoIndex
-from scheduler.needs import check_points
 from scheduler.progress import JobSnapshot
 from scheduler.tally import Tally
 
@@ -112,6 +112,7 @@ class JobService:
         marking: container metadata for the result (says that faces were altered, and by what).
         embed_references: [n, d] embeddings of the pictures in ``job.faces.references``;
             only jobs that have some need it.
+        classify_source: how the face that is put on looks; only jobs with "auto" need it.
         analyses: where analyses are kept; None: nowhere.
     """
 
@@ -124,6 +125,7 @@ class JobService:
         note: Callable[[str], None],
         marking: dict[str, str],
         embed_references: Callable[[JobSpec], NDArray[np.float64]] | None = None,
+        classify_source: Callable[[JobSpec], FaceClass] | None = None,
         analyses: AnalysisCache | None = None,
     ) -> None:
         self._open_executor = open_executor
@@ -132,6 +134,7 @@ class JobService:
         self._note = note
         self._marking = marking
         self._embed_references = embed_references
+        self._classify_source = classify_source
         self._analyses = analyses
         self._ledger = Ledger()
         self._tally: Tally | None = None
@@ -147,8 +150,7 @@ class JobService:
             SwapfarmError: why the job cannot be finished.
         """
         began = time.monotonic()
-        check_analysis(job.analysis, job.recognizer)
-        check_points(job.swap, job.analysis.landmarker)
+        check_faces(job)
         with self._folder(job, keep):
             film = self._probe(job)
             for sentence in check_container(film.index, Path(job.output), job.encoder):
@@ -165,7 +167,7 @@ class JobService:
         Raises:
             SwapfarmError: why that is not possible.
         """
-        check_analysis(job.analysis, job.recognizer)
+        check_faces(job)
         with self._folder(job, keep=False):
             film = self._probe(job)
             self._check_sources(job)
@@ -343,8 +345,11 @@ class JobService:
         references = None
         if job.faces.references and self._embed_references is not None:
             references = self._embed_references(job)
+        wanted = job.faces.wanted
+        if wanted.auto and self._classify_source is not None:
+            wanted = wanted.like(self._classify_source(job))
         stitch = FilmStitch(analyses, cuts, display)
-        film.stitched = stitch.write(job, references, film.census.add)
+        film.stitched = stitch.write(job, references, film.census.add, wanted=wanted)
         film.cuts = len(cuts)
         if job.occlusion:
             with pq.ParquetWriter(job.hands, HANDS) as writer:

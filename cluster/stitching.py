@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cluster.film_portraits import Key, Portraits
 from kernels.geometry import Affine, apply
-from scheduler.classes import FaceClass
+from scheduler.classes import ClassFilter, FaceClass
 from scheduler.identities import SPACES, EmbeddingSpace, Identity, TrackLooks, find_identities
 from scheduler.jobs import Analysis, JobSpec
 from scheduler.runs import RunCounter
@@ -82,12 +82,15 @@ class FilmStitch:
         job: JobSpec,
         references: NDArray[np.float64] | None,
         each: Callable[[pa.Table], None],
+        *,
+        wanted: ClassFilter | None = None,
     ) -> Stitched:
         """Write ``job.tracks`` (``scheduler.tracks.STITCHED_SCHEMA``).
 
         Args:
             references: [n, d] embeddings of the person that ``job.faces`` names, if it does.
             each: is shown each chunk's joined rows, in film order.
+            wanted: whom the job's filter keeps, where that is not ``job.faces.wanted`` itself.
 
         Raises:
             IdentityUnknown: the job names somebody who is not in the film.
@@ -125,7 +128,8 @@ class FilmStitch:
         if portraits and job.identities:
             identities = self._identities(portraits, sums, together, of_track)
         classes = portraits.classes_of(of_track) if portraits else {}
-        people = self._people(job, references, identities, shown, classes, list(sums))
+        keep = wanted or job.faces.wanted
+        people = self._people(job, references, identities, shown, classes, list(sums), keep)
         facts_of = {track: _facts(s.total / s.rows) for track, s in sums.items()}
         ranks = rank(facts_of, job.faces.order) if job.faces.mode == "one" else {}
         chosen = [
@@ -166,6 +170,7 @@ class FilmStitch:
         shown: Sequence[tuple[int, TrackFacts]],
         classes: Mapping[int, FaceClass],
         tracks: Sequence[int],
+        wanted: ClassFilter,
     ) -> dict[int, int] | None:
         """{track: person} of the faces that may be swapped; None: all of them."""
         space, choice = SPACES[job.recognizer], job.faces
@@ -176,12 +181,12 @@ class FilmStitch:
             distance = space.same if choice.distance is None else choice.distance
             people = refer(references, identities, distance)
         elif choice.mode == "reference" and choice.reference_frame is not None:
-            fit = keep_classes({track: 0 for track, _ in shown}, classes, choice.wanted)
+            fit = keep_classes({track: 0 for track, _ in shown}, classes, wanted)
             rows = [row for row in shown if row[0] in fit]
             people = refer_to_frame(choice, rows, identities, space)
-        if choice.wanted.any:
+        if wanted.any:
             everybody = dict.fromkeys(tracks, 0)
-            people = keep_classes(everybody if people is None else people, classes, choice.wanted)
+            people = keep_classes(everybody if people is None else people, classes, wanted)
         return people
 
     def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:

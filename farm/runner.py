@@ -24,7 +24,7 @@ from actors.inference.networks import resolve_precision
 from actors.licences import check_licences, model_records
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
-from actors.sources import embed_pictures, load_sources
+from actors.sources import classify_sources, embed_pictures, load_sources
 from actors.swap_needs import MESH_SWAPPER, swap_models
 from actors.toolbox import EMBEDDED, HANDS, LaneKit, Toolbox
 from cluster.analyses import AnalysisCache
@@ -37,6 +37,7 @@ from cluster.session import Session
 from farm.config import Settings
 from farm.progress import Display
 from farm.rates import RateBook, kind_of, measured
+from scheduler.classes import FaceClass
 from scheduler.jobs import JobSpec, JobSummary
 from scheduler.provenance import ModelRecord
 
@@ -169,10 +170,14 @@ def _service(
         return embed_pictures(
             spec.faces.references,
             tools.embedder(spec.recognizer),
-            tools.detector,
-            tools.landmarker,
+            tools.detector_for(spec.analysis.detector),
+            tools.landmarker_for(spec.analysis.landmarker),
             tools.kernels,
         )
+
+    def classify_source(spec: JobSpec) -> FaceClass:
+        sources = load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels)
+        return classify_sources(sources, tools.classifier, tools.kernels)
 
     analyses = None
     if settings.analysis_gb:
@@ -203,6 +208,7 @@ def _service(
             note=lambda sentence: display.event("note", sentence),
             marking=marks,
             embed_references=embed_references,
+            classify_source=classify_source,
             analyses=analyses,
         )
         yield service, used

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 AGES: Final = (
@@ -19,6 +19,8 @@ AGES: Final = (
 GENDERS: Final = ("male", "female")
 RACES: Final = ("white", "black", "latino", "asian", "asian", "indian", "arabic")
 """By the classifier's number."""
+AUTO: Final = "auto"
+"""In a filter: as the source looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +43,30 @@ class ClassFilter:
     ages: tuple[int, int] | None = None
     """Years, both ends included."""
     gender: str = ""
-    """One of GENDERS."""
+    """One of GENDERS, or AUTO."""
     race: str = ""
-    """One of RACES."""
+    """One of RACES, or AUTO."""
 
     @property
     def any(self) -> bool:
         return bool(self.ages or self.gender or self.race)
 
+    @property
+    def auto(self) -> bool:
+        """Whether it asks for people who look as the source does."""
+        return AUTO in (self.gender, self.race)
+
+    def like(self, source: FaceClass) -> ClassFilter:
+        """The same, with the source's gender and race where it asks for them."""
+        return replace(
+            self,
+            gender=GENDERS[source.gender] if self.gender == AUTO else self.gender,
+            race=RACES[source.race] if self.race == AUTO else self.race,
+        )
+
     def keeps(self, seen: FaceClass) -> bool:
-        """Whether a person fits. Of ages it is enough that the group and the years meet."""
+        """Whether a person fits; AUTO fits nobody. Of ages it is enough that the group and the
+        years meet."""
         low, high = AGES[seen.age]
         return (
             (self.ages is None or (low <= self.ages[1] and self.ages[0] <= high))

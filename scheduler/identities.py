@@ -38,6 +38,13 @@ class EmbeddingSpace:
     unit: bool
     """Embeddings have length 1: only their direction says something."""
 
+    def euclidean(self, share: float) -> float:
+        """The distance here that FaceFusion's users write as a number of 0..1: half of 1 - cosine.
+
+        Of embeddings that are not of length 1 there is none; its default 0.3 is ``same`` then.
+        """
+        return 2 * float(np.sqrt(share)) if self.unit else share / 0.3 * self.same
+
     def mean(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
         """One embedding [n] for several [m, n] of one person."""
         mean: NDArray[np.float64] = np.mean(embeddings, axis=0, dtype=np.float64)

@@ -62,9 +62,10 @@ class FaceChoice:
     ages: tuple[int, int] | None = None
     """Only people who look this old, in years, both ends included."""
     gender: str = ""
-    """female or male: only people who look it; empty: all."""
+    """female or male: only people who look it; auto: as the source does; empty: all."""
     race: str = ""
-    """white, black, latino, asian, indian or arabic: only people who look it; empty: all."""
+    """white, black, latino, asian, indian or arabic: only people who look it; auto: as the source
+    does; empty: all."""
     distance: float | None = None
     """Largest distance of embeddings at which an identity is the person of the references; None:
     what suits the recogniser (``scheduler.identities.SPACES``)."""
@@ -128,6 +129,8 @@ class AnalyseSettings:
     than they do: enough for swappers that only need the pose."""
     occlusion: bool = True
     """Hands near faces are found, and stay in front of them in the render."""
+    tracker_score: float = 0.3
+    """How much a face must overlap the place where it is followed to, to be the same."""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     landmarker: LandmarkerSettings = field(default_factory=LandmarkerSettings)
 

@@ -37,5 +37,5 @@ def check_points(swap: SwapSettings, landmarker: LandmarkerSettings) -> None:
         raise LandmarksUnfit(
             f"the mesh swapper with the landmarker {landmarker.model} of {IBUG.count} points",
             f"the mesh's {MESH.count} points",
-            "leave --landmarker out, or choose a neural swapper with --swapper",
+            "leave --face-landmarker-model out, or choose a neural swapper",
         )

@@ -103,5 +103,5 @@ def point_set(count: int) -> PointSet:
     raise LandmarksUnfit(
         f"a face of {count} points",
         f"{MESH.count} (mesh) or {IBUG.count} (iBUG)",
-        "choose a landmarker of `farm submit --landmarker`",
+        "choose one of them with --face-landmarker-model",
     )

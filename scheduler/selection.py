@@ -118,7 +118,7 @@ def refer_to_frame(
         raise IdentityUnknown(
             f"frame {choice.reference_frame} of the film shows {len(ranked)} faces to choose from",
             f"a face at position {choice.reference_position} from 0, by {choice.order}",
-            "choose another --reference-frame or --reference-position",
+            "choose another --reference-frame-number or --reference-face-position",
         )
     track = ranked[choice.reference_position][0]
     for identity in identities:
@@ -152,7 +152,7 @@ def keep_classes(
             "nobody in the film looks like what the filter asks for"
             + (f" (there are: {'; '.join(seen)})" if seen else ": it has no faces"),
             str(wanted),
-            "widen --face-age, --face-gender or --face-race, or leave them out",
+            "widen the ages, gender or race of --face-selector-..., or leave them out",
         )
     return kept
 

@@ -45,3 +45,14 @@ def test_several_pictures_agree_by_votes_and_the_middle_age() -> None:
     ]
     assert agree(seen) == FaceClass(gender=1, age=3, race=3), "of equal votes the best picture's"
     assert agree(seen[:1]) == seen[0]
+
+
+def test_as_the_source_looks() -> None:
+    wanted = ClassFilter(gender="auto", race="auto", ages=(20, 30))
+    assert wanted.any
+    assert wanted.auto
+    assert not wanted.keeps(WOMAN), "it must be asked first how the source looks"
+    assert wanted.like(WOMAN) == ClassFilter(gender="female", race="asian", ages=(20, 30))
+    half = ClassFilter(gender="male", race="auto")
+    assert half.like(WOMAN) == ClassFilter(gender="male", race="asian")
+    assert not half.like(WOMAN).auto

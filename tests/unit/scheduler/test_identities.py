@@ -111,3 +111,14 @@ def test_of_unit_vectors_only_the_direction_counts() -> None:
         for n, angle in enumerate((0, 40, 140, 100))
     ]
     assert [i.tracks for i in find_identities(looks, {}, space)] == [(0, 1), (2, 3)]
+
+
+def test_what_facefusion_calls_a_distance() -> None:
+    """Half of 1 - cosine."""
+    for degrees in (10, 60, 90):
+        one, other = np.array([1.0, 0.0]), np.array([np.cos(np.radians(degrees)), 0.0])
+        other[1] = np.sin(np.radians(degrees))
+        share = (1 - one @ other) / 2
+        assert SPACES["arcface"].euclidean(share) == pytest.approx(np.linalg.norm(one - other))
+    assert SPACES["arcface"].euclidean(0.3) == pytest.approx(SPACES["arcface"].same, abs=1e-3)
+    assert SPACES["dlib"].euclidean(0.3) == pytest.approx(SPACES["dlib"].same)

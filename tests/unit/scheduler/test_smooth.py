@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scheduler.points import MESH
+from scheduler.points import IBUG, MESH
 from scheduler.smooth import MAX_SHIFT, MAX_TURN, MAX_ZOOM, REACH, Smoother, smoothed
 from scheduler.tracks import FaceObservation, from_table, to_table
 
@@ -102,6 +102,33 @@ def test_trembling_goes_and_what_is_under_it_stays() -> None:
     assert wrong.std() < 0.65 * before.std()
     speed = np.gradient(np.array(truth), axis=0) / IOD
     assert abs((wrong * speed).sum() / (speed * speed).sum()) < 0.01, "no lag"
+
+
+def test_faces_of_68_points_are_smoothed_by_their_own_parts() -> None:
+    shape = np.random.default_rng(1).uniform(-0.7, 0.8, (IBUG.count, 2))
+    shape[list(IBUG.bones)] = list(IBUG.bones.values())
+    random = np.random.default_rng(4)
+    noise = random.normal(0, 0.001 * IOD, (60, IBUG.count, 2))
+    upper = [37, 38, 43, 44]
+
+    def path(at: int) -> Array:
+        cos, sin = np.cos(0.01 * at) * IOD, np.sin(0.01 * at) * IOD
+        points = shape @ np.array([[cos, sin], [-sin, cos]]) + [200 + 3 * at, 150]
+        points[upper, 1] += 0.1 * IOD * (at in (30, 31))
+        return points
+
+    faces = [face(at, path(at) + noise[at]) for at in range(60)]
+    result = run(faces)
+    wrong, before = (
+        np.array([row.landmarks - path(at) for at, row in enumerate(rows)]) / IOD
+        for rows in (result, faces)
+    )
+    still = [at for at in range(4, 56) if abs(at - 30) > REACH + 1]
+    second = [np.diff(each, 2, axis=0)[still[:-4]].std() for each in (wrong, before)]
+    assert second[0] < 0.3 * second[1]
+    assert wrong[still].std() < 0.7 * before[still].std()
+    lids = [result[at].landmarks[upper, 1].mean() - path(29)[upper, 1].mean() for at in (29, 30)]
+    assert lids[1] - lids[0] > 0.08 * IOD, "a blink stays a blink"
 
 
 def test_a_face_that_jumps_is_hardly_corrected_and_never_beyond_the_bounds() -> None:
