@@ -25,6 +25,8 @@ PICTURES: Final = ("swapper", "enhancer")
 """Kinds whose first output is the picture that went in, changed."""
 STRANGE: Final = 0.3
 """Mean difference (of 0..1) at which a picture that comes out is not the one that went in."""
+FLAT: Final = 0.6
+"""Share of its range that a picture of a face takes up at least."""
 NUMBERS: Final = 20.0
 """Length of a recogniser's embedding, about."""
 
@@ -190,6 +192,11 @@ def _surprises(
         before = target * np.reshape(spec.std, (1, 3, 1, 1)) + np.reshape(spec.mean, (1, 3, 1, 1))
         after = first.copy()
         scale_out(after, signed=low < 0)
+        if first.max() - first.min() < FLAT * (high - low):
+            problems.append(
+                f"output 0 has values of {first.min():.4g} to {first.max():.4g} only, "
+                f"for a picture of {low:g} to {high:g}"
+            )
         strange = float(abs(after - before).mean())
         if strange > STRANGE:
             problems.append(f"the picture that comes out is another one ({strange:.2f} off)")

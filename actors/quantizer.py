@@ -15,12 +15,17 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from scheduler.errors import ModelCorrupt, SettingInvalid
+
+WARNING: Final = 2
+SEVERE: Final = 4
+"""Of ONNX Runtime's log."""
 
 Row = Mapping[str, NDArray[np.float32]]
 """One run's inputs by name, with a batch of 1."""
@@ -126,11 +131,13 @@ class _Reader:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """ONNX Runtime's tools advise through the root logger; what they do is decided above."""
+    """ONNX Runtime's tools advise through two logs; what they do is decided above."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)
+    onnxruntime.set_default_logger_severity(SEVERE)
     try:
         yield
     finally:
         logger.setLevel(level)
+        onnxruntime.set_default_logger_severity(WARNING)
