@@ -21,7 +21,7 @@ from kernels.mesh.texture import FaceTexture, face_texture, merge
 from kernels.mesh.thinplate import ThinPlate
 from kernels.mesh.warp import grid_nodes, invert, jacobian, resample, spread, texel_nodes
 from kernels.mesh.wear import costume, wear
-from scheduler.tracks import LANDMARKS
+from scheduler.points import MESH
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -262,8 +262,8 @@ def _handles(layout: Array) -> tuple[list[int], Array]:
 
 
 def _checked(landmarks: NDArray[np.floating]) -> Array:
-    if landmarks.shape != (LANDMARKS, 2):
-        raise ValueError(f"landmarks {landmarks.shape}; wanted [{LANDMARKS}, 2]")
+    if landmarks.shape != (MESH.count, 2):
+        raise ValueError(f"landmarks {landmarks.shape}; wanted [{MESH.count}, 2]")
     return landmarks.astype(np.float64)
 
 

@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.detector import FaceDetector
-from actors.landmarker import FaceLandmarker
+from actors.detector import Detector
+from actors.fairface import FairFace
+from actors.landmarker import Landmarker
 from actors.mesh_swapper import SourceFace
 from actors.observer import FaceObserver
-from actors.recognizer import Recognizer, view
+from actors.recognizer import Embedder, cut
 from kernels.api import Kernels
 from kernels.picture import Picture, PictureFormat
+from scheduler.classes import FaceClass, agree
 from scheduler.errors import SourceAmbiguous, SourceUnreadable, SourceWithoutFace
 from scheduler.jobs import SwapSettings
 from scheduler.tracks import FaceObservation
@@ -24,8 +26,8 @@ from scheduler.tracks import FaceObservation
 
 def load_sources(
     swap: SwapSettings,
-    detector: FaceDetector,
-    landmarker: FaceLandmarker,
+    detector: Detector,
+    landmarker: Landmarker,
     kernels: Kernels,
     person: int = 0,
 ) -> tuple[SourceFace, ...]:
@@ -50,12 +52,12 @@ def load_sources(
 
 def embed_pictures(
     paths: Sequence[str],
-    recognizer: Recognizer,
-    detector: FaceDetector,
-    landmarker: FaceLandmarker,
+    recognizer: Embedder,
+    detector: Detector,
+    landmarker: Landmarker,
     kernels: Kernels,
 ) -> NDArray[np.float64]:
-    """float64 [n, 128]: what the one face of each picture looks like.
+    """float64 [n, d]: what the one face of each picture looks like.
 
     Raises:
         SourceUnreadable, SourceWithoutFace, SourceAmbiguous: as ``load_sources``.
@@ -71,9 +73,19 @@ def embed_pictures(
                 f"{len(faces)} faces are in {path!r}", "one face", "cut the picture to one face"
             )
         face = _choose(faces, path, None)
-        chip = recognizer.chip(picture, view(face.landmarks, upright), kernels)
-        rows.append(recognizer.embed(chip))
+        rows.append(recognizer.embed(cut(recognizer, picture, face.landmarks, upright, kernels)))
     return np.array(rows, np.float64)
+
+
+def classify_sources(
+    sources: Sequence[SourceFace], classifier: FairFace, kernels: Kernels
+) -> FaceClass:
+    """How the person of these pictures looks to the classifier."""
+    chips = [
+        cut(classifier, as_picture(source.image), source.landmarks, np.eye(2, 3), kernels)
+        for source in sources
+    ]
+    return agree([classifier.classify(chip) for chip in chips])
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -91,14 +91,27 @@ def detector(
     """Tracks faces and hands and measures changes; in the end writes the chunk's tables."""
     chunk, settings = task.chunk, task.job.analysis
     display = _display(task.index)
-    observer = FaceObserver(tools.detector, tools.landmarker, tools.kernels, display)
+    observer = FaceObserver(
+        tools.detector_for(settings.detector),
+        tools.landmarker_for(settings.landmarker),
+        tools.kernels,
+        display,
+    )
     tracker = Tracker(
         observer,
         FaceFollower(display),
         interval=settings.interval,
         expression=settings.expression,
+        min_overlap=settings.tracker_score,
     )
-    album = PortraitAlbum(tools.recognizer, tools.kernels, display) if task.job.identities else None
+    asked, album = task.job.portraits, None
+    if asked.any:
+        album = PortraitAlbum(
+            tools.embedder(asked.recognizer) if asked.recognizer else None,
+            tools.kernels,
+            display,
+            tools.classifier if asked.classes else None,
+        )
     hands = None
     if task.job.occlusion:
         hands = HandTracker(tools.palm_detector, tools.hand_landmarker, tools.kernels, display)
@@ -140,6 +153,7 @@ def detector(
         cpu_ms={},
         portraits_path=str(files.portraits) if album is not None else "",
         embedded=album.embedded if album is not None else 0,
+        classified=album.classified if album is not None else 0,
     )
 
 

@@ -58,9 +58,12 @@ def swap_crop_size(swap: SwapSettings, suggested: int) -> int:
     """Side in pixels of the crops that a swap puts into the slots.
 
     Args:
-        swap: checked.
         suggested: by the size of the film's faces, for swappers that take any.
+
+    Raises:
+        SettingInvalid: as ``check_swap``.
     """
+    check_swap(swap)
     wanted = swap.crop_size or suggested
     if swap.enhancer.model:
         return min(wanted, ENHANCERS[swap.enhancer.model].size)

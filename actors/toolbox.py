@@ -7,20 +7,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from actors.detector import FaceDetector
+from actors.arcface import ArcFace
+from actors.arcface_embedder import ArcFaceEmbedder
+from actors.detector import Detector, FaceDetector
+from actors.face_networks import (
+    CLASSIFIER,
+    RECOGNIZERS,
+    build_detector,
+    build_landmarker,
+)
+from actors.fairface import FairFace
 from actors.hand_landmarker import HandLandmarker
 from actors.inference.networks import open_network
 from actors.inference.runtime import Runtime
-from actors.landmarker import FaceLandmarker
+from actors.landmarker import FaceLandmarker, Landmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
 from actors.neural_tools import NeuralTools
 from actors.palms import PalmDetector
-from actors.recognizer import Recognizer
+from actors.recognizer import Embedder, Recognizer
 from actors.sources import load_sources
 from actors.swap_needs import MESH_SWAPPER, check_swap
 from actors.swapper import FaceSwapper
 from kernels.cpu import CpuKernels
+from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.jobs import SwapSettings
 
 DETECTOR: Final = "face_detection_full_range"
@@ -31,8 +41,8 @@ HANDS: Final = (PALM_DETECTOR, HAND_LANDMARKER)
 """Models that a job needs unless it ignores hands."""
 EMBEDDED: Final = (DETECTOR, LANDMARKER, *HANDS)
 """Models that a job needs by default."""
-RECOGNIZER: Final = "dlib_face_recognition_resnet_128"
-"""Needed by jobs that ask who is who."""
+RECOGNIZER: Final = RECOGNIZERS["dlib"]
+"""Needed by jobs that ask who is who, unless they name another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +73,8 @@ class Toolbox:
     def __init__(self, kit: LaneKit) -> None:
         self.kit = kit
         self._swappers: tuple[SwapSettings, int, list[FaceSwapper]] | None = None
+        self._detectors: dict[DetectorSettings, Detector] = {}
+        self._landmarkers: dict[LandmarkerSettings, Landmarker] = {}
 
     @cached_property
     def kernels(self) -> CpuKernels:
@@ -87,6 +99,40 @@ class Toolbox:
     @cached_property
     def recognizer(self) -> Recognizer:
         return Recognizer(self._model(RECOGNIZER))
+
+    @cached_property
+    def arcface(self) -> ArcFaceEmbedder:
+        return ArcFaceEmbedder(ArcFace(self._network(RECOGNIZERS["arcface"])))
+
+    @cached_property
+    def classifier(self) -> FairFace:
+        return FairFace(self._network(CLASSIFIER))
+
+    def embedder(self, name: str) -> Embedder:
+        """The recogniser that ``scheduler.identities.SPACES`` knows by a name."""
+        return self.arcface if name == "arcface" else self.recognizer
+
+    def detector_for(self, settings: DetectorSettings) -> Detector:
+        """What looks for faces as a job asks."""
+        if settings == DetectorSettings():
+            return self.detector
+        if settings not in self._detectors:
+            self._detectors.clear()  # the networks of the last job make room before others come
+            self._detectors[settings] = build_detector(
+                settings, self._model, self._network, self.kit.threads
+            )
+        return self._detectors[settings]
+
+    def landmarker_for(self, settings: LandmarkerSettings) -> Landmarker:
+        """What puts points on faces as a job asks."""
+        if settings.model == "mesh":
+            return self.landmarker
+        if settings not in self._landmarkers:
+            self._landmarkers.clear()
+            self._landmarkers[settings] = build_landmarker(
+                settings, self._model, self._network, self.kit.threads
+            )
+        return self._landmarkers[settings]
 
     def face_swapper(self, swap: SwapSettings, crop_size: int, person: int = 0) -> FaceSwapper:
         """The swapper that ``swap.model`` names, with the source face of a person set up.

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from actors.face_networks import check_faces
 from actors.muxer import check_container, join
 from actors.prober import probe
 from actors.stages import analysis_halo
@@ -32,6 +33,7 @@ from kernels.cuts import find_cuts
 from kernels.geometry import display_affine
 from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
+from scheduler.classes import FaceClass
 from scheduler.errors import FramesLost, storage_error
 from scheduler.events import TaskDone, TaskProgress
 from scheduler.hands import SCHEMA as HANDS
@@ -94,6 +96,8 @@ class Survey:
     """CPU milliseconds by stage of the analysis, over the film."""
     embedded: int
     """Faces that the recogniser looked at."""
+    classified: int
+    """Faces that the classifier looked at."""
 
 
 class JobService:
@@ -106,8 +110,9 @@ class JobService:
         watch: is told how far the job is, a few times a second.
         note: is told what the user should know though it stops nothing.
         marking: container metadata for the result (says that faces were altered, and by what).
-        embed_references: [n, 128] embeddings of the pictures in ``job.faces.references``;
+        embed_references: [n, d] embeddings of the pictures in ``job.faces.references``;
             only jobs that have some need it.
+        classify_source: how the face that is put on looks; only jobs with "auto" need it.
         analyses: where analyses are kept; None: nowhere.
     """
 
@@ -120,6 +125,7 @@ class JobService:
         note: Callable[[str], None],
         marking: dict[str, str],
         embed_references: Callable[[JobSpec], NDArray[np.float64]] | None = None,
+        classify_source: Callable[[JobSpec], FaceClass] | None = None,
         analyses: AnalysisCache | None = None,
     ) -> None:
         self._open_executor = open_executor
@@ -128,6 +134,7 @@ class JobService:
         self._note = note
         self._marking = marking
         self._embed_references = embed_references
+        self._classify_source = classify_source
         self._analyses = analyses
         self._ledger = Ledger()
         self._tally: Tally | None = None
@@ -143,6 +150,7 @@ class JobService:
             SwapfarmError: why the job cannot be finished.
         """
         began = time.monotonic()
+        check_faces(job)
         with self._folder(job, keep):
             film = self._probe(job)
             for sentence in check_container(film.index, Path(job.output), job.encoder):
@@ -159,6 +167,7 @@ class JobService:
         Raises:
             SwapfarmError: why that is not possible.
         """
+        check_faces(job)
         with self._folder(job, keep=False):
             film = self._probe(job)
             self._check_sources(job)
@@ -185,6 +194,7 @@ class JobService:
                 seconds=time.monotonic() - began,
                 cpu_ms=dict(cpu),
                 embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+                classified=sum(analysis.classified for analysis in film.analyses.values()),
             )
 
     @contextmanager
@@ -210,7 +220,7 @@ class JobService:
             film.key = self._analyses.key(Path(job.media), job.analysis)
             found = self._analyses.find(
                 film.key,
-                identities=job.identities,
+                portraits=job.portraits,
                 occlusion=job.occlusion,
                 folder=Path(job.folder),
             )
@@ -241,7 +251,7 @@ class JobService:
                     case Start():
                         executor.start(self._task(job, film, instruction), instruction.lane)
                     case Stitch():
-                        self._keep_analyses(film)
+                        self._keep_analyses(job, film)
                         todo = self._stitch(job, film)
                         if survey:
                             return
@@ -312,12 +322,12 @@ class JobService:
             crop_size=film.crop_size,
         )
 
-    def _keep_analyses(self, film: _Film) -> None:
+    def _keep_analyses(self, job: JobSpec, film: _Film) -> None:
         if self._analyses is None:
             return
         analyses = [film.analyses[chunk.index] for chunk in film.chunks["analyse"]]
         try:
-            self._analyses.keep(film.key, analyses)
+            self._analyses.keep(film.key, analyses, job.portraits)
         except OSError as error:
             self._note(f"the analysis could not be kept for another time ({error.strerror})")
 
@@ -335,8 +345,11 @@ class JobService:
         references = None
         if job.faces.references and self._embed_references is not None:
             references = self._embed_references(job)
+        wanted = job.faces.wanted
+        if wanted.auto and self._classify_source is not None:
+            wanted = wanted.like(self._classify_source(job))
         stitch = FilmStitch(analyses, cuts, display)
-        film.stitched = stitch.write(job, references, film.census.add)
+        film.stitched = stitch.write(job, references, film.census.add, wanted=wanted)
         film.cuts = len(cuts)
         if job.occlusion:
             with pq.ParquetWriter(job.hands, HANDS) as writer:
@@ -407,4 +420,5 @@ class JobService:
             megapixels=film.index.width * film.index.height / 1e6,
             analysis_cached=film.cached,
             embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+            classified=sum(analysis.classified for analysis in film.analyses.values()),
         )

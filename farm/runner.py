@@ -12,14 +12,21 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.face_networks import (
+    CLASSIFIER,
+    RECOGNIZERS,
+    analysis_models,
+    models_of,
+    portrait_models,
+)
 from actors.fingerprint import analysis_fingerprint
 from actors.inference.networks import resolve_precision
 from actors.licences import check_licences, model_records
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
-from actors.sources import embed_pictures, load_sources
+from actors.sources import classify_sources, embed_pictures, load_sources
 from actors.swap_needs import MESH_SWAPPER, swap_models
-from actors.toolbox import EMBEDDED, HANDS, RECOGNIZER, LaneKit, Toolbox
+from actors.toolbox import EMBEDDED, HANDS, LaneKit, Toolbox
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.inline import InlineExecutor
@@ -30,6 +37,7 @@ from cluster.session import Session
 from farm.config import Settings
 from farm.progress import Display
 from farm.rates import RateBook, kind_of, measured
+from scheduler.classes import FaceClass
 from scheduler.jobs import JobSpec, JobSummary
 from scheduler.provenance import ModelRecord
 
@@ -137,16 +145,15 @@ def _service(
     tools = Toolbox(kit)
     unused = () if job.occlusion else HANDS
     models = [name for name in EMBEDDED if name not in unused]
-    if job.identities:
-        models.append(RECOGNIZER)
-    models += swap_models(job.swap)
+    models += [*models_of(job), *swap_models(job.swap)]
+    models = list(dict.fromkeys(models))
     check_licences(models, options.license_policy, store.registry)
     marks, used = marking(job), list[ModelRecord]()
 
     def check_sources(spec: JobSpec) -> None:
         for name in models:
             if not store.present(name):
-                why = " (to tell people apart)" if name == RECOGNIZER else ""
+                why = " (to tell people apart)" if name in portrait_models(job.portraits) else ""
                 display.event("model", f"fetching {name}{why}", model=name)
             store.path(name)
             if store.registry[name].standin:
@@ -162,18 +169,25 @@ def _service(
     def embed_references(spec: JobSpec) -> NDArray[np.float64]:
         return embed_pictures(
             spec.faces.references,
-            tools.recognizer,
-            tools.detector,
-            tools.landmarker,
+            tools.embedder(spec.recognizer),
+            tools.detector_for(spec.analysis.detector),
+            tools.landmarker_for(spec.analysis.landmarker),
             tools.kernels,
         )
+
+    def classify_source(spec: JobSpec) -> FaceClass:
+        sources = load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels)
+        return classify_sources(sources, tools.classifier, tools.kernels)
 
     analyses = None
     if settings.analysis_gb:
         analyses = AnalysisCache(
             settings.cache_dir / "analysis",
             int(settings.analysis_gb * 1e9),
-            analysis_fingerprint(store.registry, (*EMBEDDED, RECOGNIZER)),
+            analysis_fingerprint(
+                store.registry,
+                (*analysis_models(job.analysis), *HANDS, *RECOGNIZERS.values(), CLASSIFIER),
+            ),
         )
     with ExitStack() as stack:
 
@@ -194,6 +208,7 @@ def _service(
             note=lambda sentence: display.event("note", sentence),
             marking=marks,
             embed_references=embed_references,
+            classify_source=classify_source,
             analyses=analyses,
         )
         yield service, used

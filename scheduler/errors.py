@@ -93,6 +93,12 @@ class IdentityUnknown(InputError):
     code = "identity.unknown"
 
 
+class LandmarksUnfit(InputError):
+    """The landmarker gives other points than the swapper wears."""
+
+    code = "landmarks.unfit"
+
+
 class OutputInvalid(InputError):
     code = "output.invalid"
 

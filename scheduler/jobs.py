@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from scheduler.chunks import Chunk
+from scheduler.classes import ClassFilter
 from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
@@ -61,11 +62,18 @@ class FaceChoice:
     ages: tuple[int, int] | None = None
     """Only people who look this old, in years, both ends included."""
     gender: str = ""
-    """female or male: only people who look it; empty: all."""
+    """female or male: only people who look it; auto: as the source does; empty: all."""
     race: str = ""
-    """white, black, latino, asian, indian or arabic: only people who look it; empty: all."""
-    distance: float = 0.6
-    """Largest distance of embeddings at which an identity is the person of the references."""
+    """white, black, latino, asian, indian or arabic: only people who look it; auto: as the source
+    does; empty: all."""
+    distance: float | None = None
+    """Largest distance of embeddings at which an identity is the person of the references; None:
+    what suits the recogniser (``scheduler.identities.SPACES``)."""
+
+    @property
+    def wanted(self) -> ClassFilter:
+        """Whom the classifier is asked about, if anybody."""
+        return ClassFilter(ages=self.ages, gender=self.gender, race=self.race)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +129,28 @@ class AnalyseSettings:
     than they do: enough for swappers that only need the pose."""
     occlusion: bool = True
     """Hands near faces are found, and stay in front of them in the render."""
+    tracker_score: float = 0.3
+    """How much a face must overlap the place where it is followed to, to be the same."""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     landmarker: LandmarkerSettings = field(default_factory=LandmarkerSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortraitSettings:
+    """Which networks look at the best views of each face."""
+
+    recognizer: str = ""
+    """Of ``scheduler.identities.SPACES``; empty: none."""
+    classes: bool = False
+    """The classifier does."""
+
+    @property
+    def any(self) -> bool:
+        return bool(self.recognizer) or self.classes
+
+    def serve(self, other: PortraitSettings) -> bool:
+        """Whether portraits made like this tell all that others would."""
+        return other.recognizer in ("", self.recognizer) and (self.classes or not other.classes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +195,8 @@ class JobSpec:
     faces: FaceChoice = field(default_factory=FaceChoice)
     identities: bool = False
     """Whether the analysis must find out who is who; needs the recogniser."""
+    recognizer: str = "dlib"
+    """Which one: of ``scheduler.identities.SPACES``."""
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     analysis: AnalyseSettings = field(default_factory=AnalyseSettings)
     stabilize: StabilizeSettings = field(default_factory=StabilizeSettings)
@@ -179,6 +209,14 @@ class JobSpec:
     """Where to put each frame's blend mask (for proofs and for editors); empty: nowhere."""
     hashes_output: str = ""
     """Where to put a hash of each frame as it is handed to the encoder; empty: nowhere."""
+
+    @property
+    def portraits(self) -> PortraitSettings:
+        """What is asked of the faces' best views."""
+        return PortraitSettings(
+            recognizer=self.recognizer if self.identities else "",
+            classes=self.faces.wanted.any,
+        )
 
     @property
     def record_masks(self) -> bool:
@@ -263,9 +301,11 @@ class Analysis:
     cpu_ms: dict[str, float]
     """CPU milliseconds by stage, for benchmarks and reports."""
     portraits_path: str = ""
-    """Parquet after ``scheduler.tracks.PORTRAITS_SCHEMA``; empty without ``JobSpec.identities``."""
+    """Parquet after ``scheduler.tracks.PORTRAITS_SCHEMA``; empty without ``JobSpec.portraits``."""
     embedded: int = 0
     """Faces that the recogniser looked at."""
+    classified: int = 0
+    """Faces that the classifier looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +361,8 @@ class JobSummary:
     """Faces that the recogniser looked at."""
     models: tuple[ModelRecord, ...] = ()
     """All models that the job used."""
+    classified: int = 0
+    """Faces that the classifier looked at."""
 
     @property
     def fps(self) -> float:

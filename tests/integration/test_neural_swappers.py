@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
@@ -19,19 +20,22 @@ from actors.pipeline import lane_processes
 from actors.prober import probe
 from actors.stages import analysis_halo
 from actors.swap_needs import swap_crop_size, swap_models
-from actors.swapper_specs import SWAPPERS
+from actors.swapper_specs import ENHANCERS, SWAPPERS
 from actors.toolbox import LaneKit
 from benchmarks.standins import standin_store
 from cluster.inline import InlineExecutor
 from kernels.api import plane_touched
 from kernels.picture import PictureFormat
+from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
 from scheduler.events import LaneReady, TaskDone, TaskFailed
+from scheduler.hands import HandObservation
 from scheduler.jobs import (
     AnalyseSettings,
     AnalyseTask,
     Analysis,
     EncoderSettings,
+    EnhancerSettings,
     JobSpec,
     LaneTask,
     RenderTask,
@@ -39,7 +43,9 @@ from scheduler.jobs import (
     StabilizeSettings,
     SwapSettings,
 )
+from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
+from scheduler.tracks import from_table
 from tests.integration.films import planes, trim
 from tests.unit.actors.test_pipeline import finish, spawn
 
@@ -306,6 +312,32 @@ def test_processes_of_a_lane_give_what_one_gives(
     assert finish(programs, folder).frame_hashes == tuple(whole)
 
 
-def test_a_model_that_is_not_there_is_named(standins: ModelStore, film: Film) -> None:
-    with pytest.raises(SettingInvalid, match="hyperswap_9"):
-        film.render(lane(standins), replace(film.swap("hyperswap_1a_256"), model="hyperswap_9"))
+def test_a_hand_stays_in_front(
+    standins: ModelStore, film: Film, tracks: pa.Table, tmp_path: Path
+) -> None:
+    """A table says that a hand lies over the face, wide enough to be sure of its middle."""
+    plain, segments, job = film.render(lane(standins), film.swap("hyperswap_1a_256"))
+    face = from_table(tracks)[0]
+    x0, y0, x1, y1 = face.box
+    centre, reach = ((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0) / 3
+    fingers = np.linspace(-0.5, 0.5, 5)
+    joints = [(0.0, 1.0)] + [(side, down) for side in fingers for down in (0.4, 0.0, -0.4, -0.8)]
+    points = (np.array(joints) * reach + centre).astype(np.float32)
+    hands = [HandObservation(frame=at, landmarks=points, presence=1.0) for at in range(3)]
+    job = replace(job, folder=str(tmp_path / "hands"), analysis=AnalyseSettings())
+    (tmp_path / "hands" / "segments").mkdir(parents=True)
+    pq.write_table(tracks.sort_by("frame"), job.tracks)
+    pq.write_table(hand_tables.to_table(hands), job.hands)
+    chunk = Chunk(index=0, start=0, stop=FRAMES)
+    task = RenderTask(job=job, index=film.index, chunk=chunk, attempt=1, faces=2, crop_size=256)
+    segment = lane(standins)(task)
+    assert isinstance(segment, Segment)
+    assert segment.frame_hashes[3:] == tuple(plain[3:])
+    assert not set(segment.frame_hashes[:3]) & set(plain)
+    old, new = (RecordedMasks(each.masks_path) for each in (segments[0], segment))
+    size = film.index.width, film.index.height
+    before, after = old.mask(0, *size), new.mask(0, *size)
+    assert not (after & ~before).any()
+    x, y = np.rint(points[6]).astype(int)
+    assert before[y, x]
+    assert not after[y - 1 : y + 2, x - 1 : x + 2].any()
