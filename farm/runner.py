@@ -25,7 +25,7 @@ from actors.licences import check_licences, model_records
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
 from actors.sources import classify_sources, embed_pictures, load_sources
-from actors.swap_needs import MESH_SWAPPER, swap_models
+from actors.swap_needs import MESH_SWAPPER, check_swap, swap_models
 from actors.toolbox import EMBEDDED, HANDS, LaneKit, Toolbox
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
@@ -130,6 +130,7 @@ def _settled(job: JobSpec, settings: Settings) -> JobSpec:
     swap = job.swap
     if swap.model == MESH_SWAPPER:
         return replace(job, swap=replace(swap, precision="fp32"))
+    check_swap(swap)
     store = ModelStore(settings.cache_dir)
     precision = resolve_precision(store, swap.model, swap.precision)
     return replace(job, swap=replace(swap, precision=precision))

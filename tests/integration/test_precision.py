@@ -53,7 +53,8 @@ def of(spec: object) -> dict[str, object]:
 def test_codeformer_is_calibrated_with_its_weight(
     models: ModelStore, samples: dict[str, Path], tmp_path: Path
 ) -> None:
-    store = store_of(tmp_path, models, "codeformer")
+    standin_store(tmp_path, names=["codeformer", *NEEDED], size="small", beside=models)
+    store = ModelStore(tmp_path)
     assert quantize_model(store, "codeformer", samples["wolfgang_langer"], 8).convolutions > 0
 
 
