@@ -19,6 +19,7 @@ from farm.commands import doctor, models
 from farm.commands.faces import faces
 from farm.commands.submit import submit
 from farm.config import load_settings
+from farm.options.flags import spread
 from farm.progress import JsonDisplay, printable
 from scheduler.errors import SettingInvalid, SwapfarmError
 
@@ -145,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A file name that is not UTF-8 is printed as the bytes that it is.
         sys.stdout.reconfigure(errors="surrogateescape")
     try:
-        result = app(args=arguments, prog_name="farm", standalone_mode=False)
+        result = app(args=spread(arguments), prog_name="farm", standalone_mode=False)
         sys.stdout.flush()
     except SwapfarmError as error:
         return _report(error, as_json)

@@ -45,6 +45,17 @@ class FarmOptions:
     """Keep the job's folder."""
 
 
+def farm_options(settings: Settings) -> FarmOptions:
+    """Where a job runs by the settings in force."""
+    return FarmOptions(
+        address=settings.address or None,
+        ray=settings.ray,
+        lanes=settings.lanes,
+        processes=settings.lane.processes,
+        keep=settings.keep,
+    )
+
+
 def marking(job: JobSpec) -> dict[str, str]:
     """Container metadata that says, to people and to programs, that faces were altered."""
     program = f"swapfarm {version('swapfarm')}"

@@ -9,6 +9,7 @@ from scheduler.chunks import Chunk
 from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
+from scheduler.output import CutSettings, ImageSettings, SoundSettings
 
 WARMUP: Final = 12
 """What the guard looks back on, and by measurement (docs/quality-pixels.md) more than the other
@@ -22,7 +23,7 @@ class EncoderSettings:
     """How segments are encoded. Part of the job: the same on every lane, whatever its machine."""
 
     codec: str = "libx264"
-    """libx264, libx265, libsvtav1 or ffv1 (lossless)."""
+    """One of ``scheduler.output.VIDEO_ENCODERS``."""
     preset: str = "veryfast"
     quality: int = 18
     """CRF on the codec's own scale; not used by lossless codecs."""
@@ -30,6 +31,8 @@ class EncoderSettings:
     """FFmpeg's name; empty: the source's own format."""
     threads: int = 1
     """Encoder threads. A different number may give different bytes, so it belongs to the job."""
+    scale: float = 1.0
+    """Size of the result over the film's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,8 @@ class AnalyseSettings:
     than they do: enough for swappers that only need the pose."""
     occlusion: bool = True
     """Hands near faces are found, and stay in front of them in the render."""
+    tracker_score: float = 0.3
+    """How much a face must overlap the place where it is followed to, to be the same."""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
     landmarker: LandmarkerSettings = field(default_factory=LandmarkerSettings)
 
@@ -169,6 +174,9 @@ class JobSpec:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     analysis: AnalyseSettings = field(default_factory=AnalyseSettings)
     stabilize: StabilizeSettings = field(default_factory=StabilizeSettings)
+    cut: CutSettings = field(default_factory=CutSettings)
+    sound: SoundSettings = field(default_factory=SoundSettings)
+    image: ImageSettings = field(default_factory=ImageSettings)
     chunk_seconds: float = 8.0
     smooth: bool = True
     """Smooth the faces' trajectories after the stitch (``scheduler.smooth``)."""
