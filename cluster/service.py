@@ -52,6 +52,7 @@ from scheduler.ledger import (
 from scheduler.media import VideoIndex
 from scheduler.progress import JobSnapshot
 from scheduler.tally import Tally
+from scheduler.timeline import cut, localised, result_of, span_of
 
 POLL_SECONDS: Final = 0.2
 
@@ -60,7 +61,12 @@ POLL_SECONDS: Final = 0.2
 class _Film:
     """What the service learns of the film while the job goes on."""
 
+    whole: VideoIndex
+    """Of the file."""
     index: VideoIndex
+    """Of the frames that are worked on (``scheduler.timeline``)."""
+    result: VideoIndex
+    """Of the result."""
     chunks: dict[Kind, tuple[Chunk, ...]] = field(default_factory=dict)
     analyses: dict[int, Analysis] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
@@ -144,7 +150,10 @@ class JobService:
         began = time.monotonic()
         with self._folder(job, keep):
             film = self._probe(job)
-            for sentence in check_container(film.index, Path(job.output), job.encoder):
+            job = localised(job, film.whole)
+            span = span_of(film.whole, film.index)
+            output = Path(job.output)
+            for sentence in check_container(film.result, output, job.encoder, job.sound, span):
                 self._note(sentence)
             self._check_sources(job)
             self._announce(job, "start")
@@ -160,6 +169,7 @@ class JobService:
         """
         with self._folder(job, keep=False):
             film = self._probe(job)
+            job = localised(job, film.whole)
             self._check_sources(job)
             began = time.monotonic()
             if film.cached:
@@ -203,10 +213,16 @@ class JobService:
 
     def _probe(self, job: JobSpec) -> _Film:
         self._announce(job, "probe")
-        index = probe(job.media)
-        film = _Film(index=index, census=Census(index.frames))
+        whole = probe(job.media)
+        index = cut(whole, job.cut)
+        film = _Film(
+            whole=whole,
+            index=index,
+            result=result_of(index, job.cut.rate, job.encoder.scale),
+            census=Census(index.frames),
+        )
         if self._analyses is not None:
-            film.key = self._analyses.key(Path(job.media), job.analysis)
+            film.key = self._analyses.key(Path(job.media), job.analysis, job.cut)
             found = self._analyses.find(
                 film.key,
                 identities=job.identities,
@@ -352,7 +368,14 @@ class JobService:
         self._tally = None
         self._announce(job, "join")
         segments = [film.segments[chunk.index] for chunk in film.chunks["render"]]
-        join(film.index, segments, Path(job.partial), marking=self._marking)
+        join(
+            film.result,
+            segments,
+            Path(job.partial),
+            marking=self._marking,
+            sound=job.sound,
+            span=span_of(film.whole, film.index),
+        )
         self._announce(job, "publish")
         if job.hashes_output:
             publish_hashes(film.index, segments, Path(job.hashes_output))

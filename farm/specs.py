@@ -29,7 +29,6 @@ CODECS: Final = {
     "libsvtav1": ("8", 26),
     "libvpx-vp9": ("fast", 24),
     "ffv1": ("", 0),
-    "rawvideo": ("", 0),
     "h264_nvenc": ("medium", 20),
     "hevc_nvenc": ("medium", 22),
     "h264_qsv": ("medium", 20),

@@ -30,7 +30,6 @@ CONTAINERS: Final = tuple(FORMATS)
 HOLDS: Final = {
     "ffv1": (".mp4", ".mkv"),
     "libvpx-vp9": (".mp4", ".mkv", ".webm"),
-    "rawvideo": (".mkv", ".mov"),
 }
 """Containers of codecs that not all of them hold; the first, where it can, keeps times exactly."""
 

@@ -93,6 +93,12 @@ class IdentityUnknown(InputError):
     code = "identity.unknown"
 
 
+class EncoderUnavailable(InputError):
+    """A codec that this machine, or this build of FFmpeg, does not have."""
+
+    code = "encoder.unavailable"
+
+
 class OutputInvalid(InputError):
     code = "output.invalid"
 

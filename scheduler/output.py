@@ -13,7 +13,6 @@ VIDEO_ENCODERS: Final = (
     "libsvtav1",
     "libvpx-vp9",
     "ffv1",
-    "rawvideo",
     "h264_nvenc",
     "hevc_nvenc",
     "h264_qsv",

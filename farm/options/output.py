@@ -71,7 +71,7 @@ class Encoder(Section):
     codec: Annotated[
         str,
         Choice(VIDEO_ENCODERS),
-        Flag(("--encoder", "--output-video-encoder"), "ffv1 and rawvideo are lossless.", "CODEC"),
+        Flag(("--encoder", "--output-video-encoder"), "The codec; ffv1 is lossless.", "CODEC"),
     ] = "libx264"
     preset: Annotated[
         str,
