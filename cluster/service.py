@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from actors.muxer import check_container, join
 from actors.prober import probe
 from actors.stages import analysis_halo
+from actors.stills import Still, check_still, read_still, write_still, write_target
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.folders import claim, release
@@ -67,6 +68,8 @@ class _Film:
     """Of the frames that are worked on (``scheduler.timeline``)."""
     result: VideoIndex
     """Of the result."""
+    still: Still | None = None
+    """The picture, where the target is one."""
     chunks: dict[Kind, tuple[Chunk, ...]] = field(default_factory=dict)
     analyses: dict[int, Analysis] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
@@ -151,9 +154,7 @@ class JobService:
         with self._folder(job, keep):
             film = self._probe(job)
             job = localised(job, film.whole)
-            span = span_of(film.whole, film.index)
-            output = Path(job.output)
-            for sentence in check_container(film.result, output, job.encoder, job.sound, span):
+            for sentence in self._check_output(job, film):
                 self._note(sentence)
             self._check_sources(job)
             self._announce(job, "start")
@@ -213,13 +214,17 @@ class JobService:
 
     def _probe(self, job: JobSpec) -> _Film:
         self._announce(job, "probe")
-        whole = probe(job.media)
+        still = read_still(Path(job.media)) if job.still else None
+        if still is not None:
+            write_target(still, Path(job.still_target))
+        whole = probe(job.still_target if still else job.media)
         index = cut(whole, job.cut)
         film = _Film(
             whole=whole,
             index=index,
             result=result_of(index, job.cut.rate, job.encoder.scale),
             census=Census(index.frames),
+            still=still,
         )
         if self._analyses is not None:
             film.key = self._analyses.key(Path(job.media), job.analysis, job.cut)
@@ -235,6 +240,14 @@ class JobService:
                 film.analyses = {0: found}
                 film.chunks["analyse"] = (Chunk(index=0, start=0, stop=index.frames),)
         return film
+
+    def _check_output(self, job: JobSpec, film: _Film) -> tuple[str, ...]:
+        """What of the film the result will not have; asked before any work is done."""
+        output = Path(job.output)
+        if film.still is not None:
+            return check_still(film.still, output, job.image)
+        span = span_of(film.whole, film.index)
+        return check_container(film.result, output, job.encoder, job.sound, span)
 
     def _drive(
         self, job: JobSpec, film: _Film, executor: Executor, *, survey: bool = False
@@ -368,14 +381,17 @@ class JobService:
         self._tally = None
         self._announce(job, "join")
         segments = [film.segments[chunk.index] for chunk in film.chunks["render"]]
-        join(
-            film.result,
-            segments,
-            Path(job.partial),
-            marking=self._marking,
-            sound=job.sound,
-            span=span_of(film.whole, film.index),
-        )
+        if film.still is not None:
+            write_still(film.still, segments, Path(job.partial), job.image, self._marking)
+        else:
+            join(
+                film.result,
+                segments,
+                Path(job.partial),
+                marking=self._marking,
+                sound=job.sound,
+                span=span_of(film.whole, film.index),
+            )
         self._announce(job, "publish")
         if job.hashes_output:
             publish_hashes(film.index, segments, Path(job.hashes_output))

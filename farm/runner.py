@@ -59,9 +59,10 @@ def farm_options(settings: Settings) -> FarmOptions:
 def marking(job: JobSpec) -> dict[str, str]:
     """Container metadata that says, to people and to programs, that faces were altered."""
     program = f"swapfarm {version('swapfarm')}"
+    kind = "picture" if job.still else "video"
     facts = {"altered": "faces", "program": program, "swapper": job.swap.model, "job": job.job_id}
     return {
-        "comment": f"Faces in this video were altered by {program} (swapper: {job.swap.model}).",
+        "comment": f"Faces in this {kind} were altered by {program} (swapper: {job.swap.model}).",
         "swapfarm": json.dumps(facts, sort_keys=True),
     }
 

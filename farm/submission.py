@@ -23,8 +23,8 @@ from farm.specs import (
     swap_settings,
 )
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
-from scheduler.jobs import JobSpec, Role
-from scheduler.output import STILLS
+from scheduler.jobs import EncoderSettings, JobSpec, Role
+from scheduler.output import STILLS, CutSettings
 
 CONTAINERS: Final = tuple(FORMATS)
 HOLDS: Final = {
@@ -178,9 +178,11 @@ def build_job(
     video = absolute(video)
     pictures = [str(absolute(source)) for source in sources]
     given = [*pictures, *(picture for role in cast for picture in role.sources), *people]
-    encoder = encoder_settings(settings)
+    still = is_still(video)
+    # A picture passes the lanes without loss; its own options count when it is written.
+    encoder = EncoderSettings(codec="ffv1") if still else encoder_settings(settings)
     result = absolute(output) if output else default_output(video, encoder.codec)
-    kinds = STILLS if is_still(video) else CONTAINERS
+    kinds = STILLS if still else CONTAINERS
     check_output(result, [video, *map(Path, given)], kinds, overwrite=settings.overwrite)
     for extra in (masks, hashes):
         if extra:
@@ -198,7 +200,7 @@ def build_job(
         encoder=encoder,
         stabilize=stabilize_settings(settings),
         analysis=analyse_settings(settings),
-        cut=cut_settings(settings),
+        cut=CutSettings() if still else cut_settings(settings),
         sound=sound_settings(settings),
         image=image_settings(settings),
         chunk_seconds=settings.chunk_seconds,

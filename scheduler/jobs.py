@@ -9,7 +9,7 @@ from scheduler.chunks import Chunk
 from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
-from scheduler.output import CutSettings, ImageSettings, SoundSettings
+from scheduler.output import STILLS, CutSettings, ImageSettings, SoundSettings
 
 WARMUP: Final = 12
 """What the guard looks back on, and by measurement (docs/quality-pixels.md) more than the other
@@ -200,6 +200,16 @@ class JobSpec:
         """The half-written result: beside ``output``, so that a rename publishes it."""
         folder, _, name = self.output.rpartition("/")
         return f"{folder}/.{self.job_id}.partial.{name.rpartition('.')[2]}"
+
+    @property
+    def still(self) -> bool:
+        """The target is a picture, by its name."""
+        return self.media.lower().endswith(STILLS)
+
+    @property
+    def still_target(self) -> str:
+        """Of a picture: what lanes read instead, upright and without transparency."""
+        return f"{self.folder}/target.png"
 
     @property
     def tracks(self) -> str:

@@ -116,6 +116,12 @@ def _pictures(index: VideoIndex, rate: Fraction) -> int:
     return max(1, floor(length * rate + Fraction(1, 2)))
 
 
+def source_frames(index: VideoIndex, settings: CutSettings) -> tuple[int, ...]:
+    """The film's frame that each picture of the result shows, counted as the film counts."""
+    kept = kept_frames(index, settings)
+    return tuple(kept[at] for at in shown_frames(cut(index, settings), settings.rate))
+
+
 def result_of(index: VideoIndex, rate: Fraction | None, scale: float = 1.0) -> VideoIndex:
     """The index of the result: when each picture is shown, and how large it is.
 

@@ -215,7 +215,8 @@ def submit(
             display.event("submitted", video=job.media, output=job.output)
             summary = run_job(job, settings, farm, display)
             if contact_sheet:
-                write_contact_sheet(Path(job.media), Path(job.output), contact_sheet.absolute())
+                sheet = contact_sheet.absolute()
+                write_contact_sheet(Path(job.media), Path(job.output), sheet, cut=job.cut)
             display.event("done", **asdict(summary), fps=summary.fps)
     finally:
         display.close()
@@ -270,6 +271,8 @@ def _describe(summary: JobSummary, job: JobSpec) -> list[str]:
             f"no face in {summary.frames - summary.frames_with_faces}"
         )
     else:
-        lines.append("  no face was found: this is the film as it was, encoded anew")
-    lines.append(f"  marked as altered: swapper {job.swap.model}, encoder {job.encoder.codec}")
+        kind = "picture" if job.still else "film"
+        lines.append(f"  no face was found: this is the {kind} as it was, encoded anew")
+    how = "" if job.still else f", encoder {job.encoder.codec}"
+    lines.append(f"  marked as altered: swapper {job.swap.model}{how}")
     return lines
