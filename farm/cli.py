@@ -15,7 +15,9 @@ from typing import Annotated, Final
 
 import typer
 
+from farm.commands import config as config_command
 from farm.commands import doctor, models
+from farm.commands.batch import batch
 from farm.commands.faces import faces
 from farm.commands.submit import submit
 from farm.config import load_settings
@@ -71,6 +73,8 @@ def farm(
     - `farm submit film.mp4 --source face.jpg`: makes film.swapped.mp4 beside the film
     - `farm submit film.mp4 -s face.jpg -o out.mp4 --contact-sheet out.png`: before and after, too
     - `farm faces film.mp4`: who is in it, to swap several people (`farm submit --swap A=face.jpg`)
+    - `farm batch -s 'faces/*.jpg' -t 'films/*.mp4' -o 'out/{target_name}{target_extension}'`: many
+    - `farm config show`: every setting, and where its value comes from
     - `farm models list`: models, their licences, and what is here
 
     Swap only faces of people who agreed to it; results are marked as altered.
@@ -82,8 +86,10 @@ def farm(
 
 
 app.command("submit")(submit)
+app.command("batch")(batch)
 app.command("faces")(faces)
 app.add_typer(models.app, name="models")
+app.add_typer(config_command.app, name="config")
 app.command("doctor")(doctor.doctor)
 
 

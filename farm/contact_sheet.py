@@ -188,11 +188,19 @@ def write_contact_sheet(
     wanted = evenly(after.frames, frames)
     sources = [shown[frame] for frame in wanted]
     pairs = [
-        (one, other if other.shape == one.shape else cv2.resize(other, one.shape[1::-1]))
+        (one, _fitted(other, one))
         for one, other in zip(read_frames(before, sources), read_frames(after, wanted), strict=True)
     ]
     codes = [time_code(float(before.time(frame))) for frame in sources]
     write_png(arrange(pairs, codes), sheet)
+
+
+def _fitted(image: Image, like: Image) -> Image:
+    """``image`` in the size of ``like``: a scaled result may be a pixel off."""
+    if image.shape == like.shape:
+        return image
+    height, width = like.shape[:2]
+    return np.asarray(cv2.resize(image, (width, height)), np.uint8)
 
 
 def check_sheet_path(sheet: Path) -> None:

@@ -212,6 +212,13 @@ class ClusterUnreachable(SwapfarmError):
     exit_code = 8
 
 
+class BatchFailed(SwapfarmError):
+    """Some jobs of a batch failed; the others are done."""
+
+    code = "batch.failed"
+    exit_code = 9
+
+
 class Cancelled(SwapfarmError):
     code = "cancelled"
     exit_code = 130

@@ -52,7 +52,7 @@ class Choice:
 
     def _check(self, value: str) -> str:
         if value not in self.words:
-            raise ValueError("must be one of " + ", ".join(self.words))
+            raise ValueError("must be one of " + ", ".join(filter(None, self.words)))
         return value
 
 

@@ -14,8 +14,8 @@ from scheduler.errors import SettingInvalid
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-SOURCES: Final = frozenset({"-s", "--source", "--source-paths"})
-TARGETS: Final = frozenset({"-t", "--target", "--target-path"})
+SOURCES: Final = frozenset({"-s", "--source", "--source-paths", "--source-pattern"})
+TARGETS: Final = frozenset({"-t", "--target", "--target-path", "--target-pattern"})
 
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
 
@@ -110,7 +110,8 @@ def spread(arguments: Sequence[str]) -> list[str]:
     """Lists written with spaces, as in ``--face-mask-types box occlusion``, one flag for each.
 
     Words behind such a flag belong to it as long as they are among its words (or numbers, where it
-    takes numbers). Files behind ``-s`` do where ``-t`` says that none of them is the target.
+    takes numbers). Files behind ``-s`` do where ``-t`` says that none of them is the target; in a
+    batch, files behind either.
     """
     lists = {
         name: option
@@ -118,7 +119,9 @@ def spread(arguments: Sequence[str]) -> list[str]:
         if option.flag and option.many
         for name in option.flag.names
     }
-    files = SOURCES if not TARGETS.isdisjoint(arguments) else frozenset()
+    files = SOURCES if not TARGETS.isdisjoint(arguments) else frozenset[str]()
+    if "batch" in arguments:  # a pattern that the shell has resolved
+        files = SOURCES | TARGETS
     out: list[str] = []
     current, fresh = "", False
     for argument in arguments:
