@@ -10,7 +10,7 @@ from farm.facefusion import WHY_NOT
 from farm.options.catalogue import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTIONS = """
+_NAMES = """
 config-path temp-path jobs-path source-paths target-path output-path
 face-detector-model face-detector-size face-detector-margin face-detector-angles face-detector-score
 face-landmarker-model face-landmarker-score
@@ -38,7 +38,8 @@ frame-colorizer-model frame-colorizer-size frame-colorizer-blend
 frame-enhancer-model frame-enhancer-blend lip-syncer-model lip-syncer-weight
 execution-device-ids execution-providers execution-thread-count download-providers
 video-memory-strategy log-level
-""".split()
+"""
+OPTIONS = _NAMES.split()
 
 
 @pytest.fixture
