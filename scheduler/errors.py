@@ -99,6 +99,12 @@ class LandmarksUnfit(InputError):
     code = "landmarks.unfit"
 
 
+class EncoderUnavailable(InputError):
+    """A codec that this machine, or this build of FFmpeg, does not have."""
+
+    code = "encoder.unavailable"
+
+
 class OutputInvalid(InputError):
     code = "output.invalid"
 
@@ -222,6 +228,13 @@ class AttemptsExhausted(LaneError):
 class ClusterUnreachable(SwapfarmError):
     code = "cluster.unreachable"
     exit_code = 8
+
+
+class BatchFailed(SwapfarmError):
+    """Some jobs of a batch failed; the others are done."""
+
+    code = "batch.failed"
+    exit_code = 9
 
 
 class Cancelled(SwapfarmError):
