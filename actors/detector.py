@@ -1,4 +1,4 @@
-"""Where the faces of a frame are: the dense full-range BlazeFace.
+"""Where the faces of a frame are: what a detector gives, and the dense full-range BlazeFace.
 
 Network: MediaPipe's ``face_detection_full_range`` (V. Bazarevsky et al., "BlazeFace:
 Sub-millisecond Neural Face Detection on Mobile GPUs", 2019; its model card describes the
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ SIZE: Final = 192
 """Side of the square picture that the network reads, in pixels."""
 GRID: Final = 48
 KEYPOINTS: Final = 6
+MOUTH: Final = 0.83
+"""Width of a mouth over the distance of the eyes, as recognisers' templates have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,9 +38,35 @@ class Detection:
     box: NDArray[np.float64]
     """[4] x0 y0 x1 y1, forehead to chin, in pixels of the space it was asked for."""
     keypoints: NDArray[np.float64]
-    """[6, 2] x y: the person's right eye, left eye, nose tip, mouth, right ear, left ear."""
+    """[6, 2] x y: the person's right eye, left eye, nose tip, mouth, right ear, left ear; or
+    [5, 2]: right eye, left eye, nose tip, right and left corner of the mouth."""
     score: float
     """0..1"""
+
+    @property
+    def five(self) -> NDArray[np.float64]:
+        """[5, 2] right eye, left eye, nose tip, mouth corners; these guessed where not known."""
+        if len(self.keypoints) == 5:
+            return self.keypoints
+        right, left, nose, mouth = self.keypoints[:4]
+        half = MOUTH / 2 * (left - right)
+        return np.array([right, left, nose, mouth - half, mouth + half])
+
+
+class Detector(Protocol):
+    """Finds faces in a frame. What it finds depends on the picture alone."""
+
+    def detect(
+        self, picture: Picture, display: NDArray[np.float64], kernels: Kernels
+    ) -> list[Detection]:
+        """The faces of a picture in pixels of display space.
+
+        Args:
+            picture: as decoded, in coded orientation.
+            display: float64 [2, 3], coded frame pixels -> upright display pixels.
+            kernels: makes the picture that the network looks at.
+        """
+        ...
 
 
 class FaceDetector:
@@ -49,6 +77,7 @@ class FaceDetector:
         threads: of the network; the result does not depend on it.
         min_score: a cell below it does not count. 0.5: what the mesh then rejects costs 4 ms.
         max_overlap: answers that overlap more (intersection over union) are one face.
+        margin: added around the frame: top, right, bottom, left, in percent of half of the side.
 
     Raises:
         ModelCorrupt: the file is no such network.
@@ -61,43 +90,29 @@ class FaceDetector:
         *,
         min_score: float = 0.5,
         max_overlap: float = 0.3,
+        margin: tuple[int, int, int, int] = (0, 0, 0, 0),
     ) -> None:
         self._network = LiteRt.load(model_path, threads=threads)
-        self._min_logit = float(np.log(min_score / (1.0 - min_score)))
+        sure = min(max(min_score, 1e-6), 1.0 - 1e-6)
+        self._min_logit = float(np.log(sure / (1.0 - sure)))
         self._max_overlap = max_overlap
+        self._margin = margin
 
     def detect(
         self, picture: Picture, display: NDArray[np.float64], kernels: Kernels
     ) -> list[Detection]:
-        """The faces of a picture in pixels of display space, best first.
-
-        Args:
-            picture: as decoded, in coded orientation.
-            display: float64 [2, 3], coded frame pixels -> upright display pixels.
-            kernels: makes the 192 x 192 picture.
-        """
-        thumbnail = self.thumbnail(picture, display, kernels)
-        return self.detect_thumbnail(thumbnail, picture.format, display)
-
-    def thumbnail(
-        self, picture: Picture, display: NDArray[np.float64], kernels: Kernels
-    ) -> NDArray[np.uint8]:
-        """uint8 [192, 192, 3] R'G'B': the upright frame, fitted in, centred."""
-        affine = compose(letterbox(picture.format, display), display)
-        return kernels.thumbnail(picture, affine, SIZE, SIZE)
-
-    def detect_thumbnail(
-        self, thumbnail: NDArray[np.uint8], format: PictureFormat, display: NDArray[np.float64]
-    ) -> list[Detection]:
-        """As ``detect``, from the ``thumbnail`` of a picture of that format."""
-        back = invert(letterbox(format, display))
+        """See ``Detector``; each face once, best first."""
+        fit = letterbox(picture.format, display, self._margin)
+        back = invert(fit)
         return [
             Detection(
                 box=apply(back, found.box.reshape(2, 2)).reshape(4),
                 keypoints=apply(back, found.keypoints),
                 score=found.score,
             )
-            for found in self.detect_rgb(thumbnail)
+            for found in self.detect_rgb(
+                kernels.thumbnail(picture, compose(fit, display), SIZE, SIZE)
+            )
         ]
 
     def detect_rgb(self, rgb: NDArray[np.uint8]) -> list[Detection]:
@@ -111,14 +126,34 @@ class FaceDetector:
         )
 
 
-def letterbox(format: PictureFormat, display: NDArray[np.float64]) -> NDArray[np.float64]:
+def letterbox(
+    format: PictureFormat,
+    display: NDArray[np.float64],
+    margin: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> NDArray[np.float64]:
     """float64 [2, 3], display pixels -> the detector's 192 x 192 picture: fitted in, centred."""
-    edges = np.array([[-0.5, -0.5], [format.width - 0.5, format.height - 0.5]])
-    corners = apply(display, edges)
-    low, high = corners.min(axis=0), corners.max(axis=0)
+    low, high = extent(format, display, margin)
     scale = SIZE / float((high - low).max())
     shift = (SIZE - 1) / 2 - scale * (low + high) / 2
     return np.array([[scale, 0.0, shift[0]], [0.0, scale, shift[1]]])
+
+
+def extent(
+    format: PictureFormat, display: NDArray[np.float64], margin: tuple[int, int, int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Upper left and lower right edge of the frame in display pixels, the margin included.
+
+    Args:
+        format: of the frame.
+        display: float64 [2, 3] coded frame pixels -> display pixels; turns by quarters only.
+        margin: top, right, bottom, left, in percent of half of the frame's side.
+    """
+    edges = np.array([[-0.5, -0.5], [format.width - 0.5, format.height - 0.5]])
+    corners = apply(display, edges)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    top, right, bottom, left = margin
+    half = (high - low) / 200
+    return low - half * (left, top), high + half * (right, bottom)
 
 
 def _decode(

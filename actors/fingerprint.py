@@ -8,10 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from actors.models import Registry
+from actors.registry import Registry
 
 _ROOMS: Final = ("actors", "kernels", "scheduler")
-_PACKAGES: Final = ("ai-edge-litert", "av", "dlib-bin", "numpy", "opencv-contrib-python-headless")
+_PACKAGES: Final = (
+    *("ai-edge-litert", "av", "dlib-bin", "numpy", "onnxruntime", "opencv-contrib-python-headless"),
+)
 
 
 def analysis_fingerprint(registry: Registry, models: Sequence[str]) -> str:
@@ -34,5 +36,7 @@ def analysis_fingerprint(registry: Registry, models: Sequence[str]) -> str:
     for package in _PACKAGES:
         digest.update(f"\n{package} {version(package)}".encode())
     for name in models:
-        digest.update(f"\n{name} {registry[name].sha256}".encode())
+        spec = registry[name]
+        # Where no hash is known beforehand, the release that the file comes from names it.
+        digest.update(f"\n{name} {spec.sha256 or spec.source}".encode())
     return digest.hexdigest()

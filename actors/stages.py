@@ -29,9 +29,9 @@ from actors.occluder import Occluder
 from actors.portraits import PortraitAlbum
 from actors.stabilizer import Stabilizer
 from actors.swapper import Swapper
-from actors.toolbox import Toolbox
+from actors.toolbox import LaneKit, Toolbox
 from actors.tracker import Tracker, held_back, reach
-from actors.transport.shm import Ring
+from actors.transport.shm import MOST_SLOTS, Ring
 from kernels.geometry import Affine, display_affine
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
@@ -63,13 +63,20 @@ def analysis_halo(job: JobSpec) -> int:
     return max(reach(job.analysis.interval), HALO if job.occlusion else 0)
 
 
-def slots_needed(task: LaneTask, slots: int) -> int:
-    """Slots of the ring for a task: what its stages hold back comes on top where ``slots`` are too
-    few. Analysis works on one interval of frames while the next is decoded."""
+def slots_needed(task: LaneTask, kit: LaneKit) -> int:
+    """Slots of the ring for a task: what its stages hold back comes on top where ``kit.slots`` are
+    too few. Analysis works on one interval of frames while the next is decoded; the swapper gathers
+    a batch of faces, at worst from as many frames."""
     if isinstance(task, AnalyseTask):
         interval = task.job.analysis.interval
-        return max(slots, held_back(interval) + interval)
-    return slots
+        return max(kit.slots, held_back(interval) + interval)
+    return kit.slots + swapper_hold(kit)
+
+
+def swapper_hold(kit: LaneKit) -> int:
+    """How many frames the swapper may hold back while it asks for the next: never so many that the
+    decoder could find no free slot for it."""
+    return max(min(kit.batch - 1, MOST_SLOTS - kit.slots), 0)
 
 
 def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
@@ -84,14 +91,27 @@ def detector(
     """Tracks faces and hands and measures changes; in the end writes the chunk's tables."""
     chunk, settings = task.chunk, task.job.analysis
     display = _display(task.index)
-    observer = FaceObserver(tools.detector, tools.landmarker, tools.kernels, display)
+    observer = FaceObserver(
+        tools.detector_for(settings.detector),
+        tools.landmarker_for(settings.landmarker),
+        tools.kernels,
+        display,
+    )
     tracker = Tracker(
         observer,
         FaceFollower(display),
         interval=settings.interval,
         expression=settings.expression,
+        min_overlap=settings.tracker_score,
     )
-    album = PortraitAlbum(tools.recognizer, tools.kernels, display) if task.job.identities else None
+    asked, album = task.job.portraits, None
+    if asked.any:
+        album = PortraitAlbum(
+            tools.embedder(asked.recognizer) if asked.recognizer else None,
+            tools.kernels,
+            display,
+            tools.classifier if asked.classes else None,
+        )
     hands = None
     if task.job.occlusion:
         hands = HandTracker(tools.palm_detector, tools.hand_landmarker, tools.kernels, display)
@@ -133,6 +153,7 @@ def detector(
         cpu_ms={},
         portraits_path=str(files.portraits) if album is not None else "",
         embedded=album.embedded if album is not None else 0,
+        classified=album.classified if album is not None else 0,
     )
 
 
@@ -148,9 +169,7 @@ def swapper(task: RenderTask, frames: Iterator[Frame], tools: Toolbox) -> Iterat
         for person in sorted(people)
     }
     stage = Swapper(face_swappers, tools.kernels, _display(task.index))
-    for frame in frames:
-        stage.swap(frame, faces.get(frame.handle.frame_index, ()))
-        yield frame
+    yield from stage.swap_frames(frames, faces, hold=swapper_hold(tools.kit))
 
 
 def compositor(

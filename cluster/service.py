@@ -19,10 +19,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from actors.face_networks import check_faces
 from actors.muxer import check_container, join
 from actors.prober import probe
 from actors.stages import analysis_halo
 from actors.stills import Still, check_still, read_still, write_still, write_target
+from actors.swap_needs import swap_crop_size
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.folders import claim, release
@@ -32,6 +34,7 @@ from kernels.cuts import find_cuts
 from kernels.geometry import display_affine
 from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
+from scheduler.classes import FaceClass
 from scheduler.errors import FramesLost, storage_error
 from scheduler.events import TaskDone, TaskProgress
 from scheduler.hands import SCHEMA as HANDS
@@ -102,6 +105,8 @@ class Survey:
     """CPU milliseconds by stage of the analysis, over the film."""
     embedded: int
     """Faces that the recogniser looked at."""
+    classified: int
+    """Faces that the classifier looked at."""
 
 
 class JobService:
@@ -114,8 +119,9 @@ class JobService:
         watch: is told how far the job is, a few times a second.
         note: is told what the user should know though it stops nothing.
         marking: container metadata for the result (says that faces were altered, and by what).
-        embed_references: [n, 128] embeddings of the pictures in ``job.faces.references``;
+        embed_references: [n, d] embeddings of the pictures in ``job.faces.references``;
             only jobs that have some need it.
+        classify_source: how the face that is put on looks; only jobs with "auto" need it.
         analyses: where analyses are kept; None: nowhere.
     """
 
@@ -128,6 +134,7 @@ class JobService:
         note: Callable[[str], None],
         marking: dict[str, str],
         embed_references: Callable[[JobSpec], NDArray[np.float64]] | None = None,
+        classify_source: Callable[[JobSpec], FaceClass] | None = None,
         analyses: AnalysisCache | None = None,
     ) -> None:
         self._open_executor = open_executor
@@ -136,6 +143,7 @@ class JobService:
         self._note = note
         self._marking = marking
         self._embed_references = embed_references
+        self._classify_source = classify_source
         self._analyses = analyses
         self._ledger = Ledger()
         self._tally: Tally | None = None
@@ -151,6 +159,7 @@ class JobService:
             SwapfarmError: why the job cannot be finished.
         """
         began = time.monotonic()
+        check_faces(job)
         with self._folder(job, keep):
             film = self._probe(job)
             job = localised(job, film.whole)
@@ -168,6 +177,7 @@ class JobService:
         Raises:
             SwapfarmError: why that is not possible.
         """
+        check_faces(job)
         with self._folder(job, keep=False):
             film = self._probe(job)
             job = localised(job, film.whole)
@@ -195,6 +205,7 @@ class JobService:
                 seconds=time.monotonic() - began,
                 cpu_ms=dict(cpu),
                 embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+                classified=sum(analysis.classified for analysis in film.analyses.values()),
             )
 
     @contextmanager
@@ -230,7 +241,7 @@ class JobService:
             film.key = self._analyses.key(Path(job.media), job.analysis, job.cut)
             found = self._analyses.find(
                 film.key,
-                identities=job.identities,
+                portraits=job.portraits,
                 occlusion=job.occlusion,
                 folder=Path(job.folder),
             )
@@ -269,7 +280,7 @@ class JobService:
                     case Start():
                         executor.start(self._task(job, film, instruction), instruction.lane)
                     case Stitch():
-                        self._keep_analyses(film)
+                        self._keep_analyses(job, film)
                         todo = self._stitch(job, film)
                         if survey:
                             return
@@ -340,12 +351,12 @@ class JobService:
             crop_size=film.crop_size,
         )
 
-    def _keep_analyses(self, film: _Film) -> None:
+    def _keep_analyses(self, job: JobSpec, film: _Film) -> None:
         if self._analyses is None:
             return
         analyses = [film.analyses[chunk.index] for chunk in film.chunks["analyse"]]
         try:
-            self._analyses.keep(film.key, analyses)
+            self._analyses.keep(film.key, analyses, job.portraits)
         except OSError as error:
             self._note(f"the analysis could not be kept for another time ({error.strerror})")
 
@@ -363,14 +374,17 @@ class JobService:
         references = None
         if job.faces.references and self._embed_references is not None:
             references = self._embed_references(job)
+        wanted = job.faces.wanted
+        if wanted.auto and self._classify_source is not None:
+            wanted = wanted.like(self._classify_source(job))
         stitch = FilmStitch(analyses, cuts, display)
-        film.stitched = stitch.write(job, references, film.census.add)
+        film.stitched = stitch.write(job, references, film.census.add, wanted=wanted)
         film.cuts = len(cuts)
         if job.occlusion:
             with pq.ParquetWriter(job.hands, HANDS) as writer:
                 for analysis in analyses:
                     writer.write_table(pq.read_table(analysis.hands_path, schema=HANDS))
-        film.crop_size = job.swap.crop_size or film.census.crop_size()
+        film.crop_size = swap_crop_size(job.swap, film.census.crop_size())
         chunks = plan_chunks(
             film.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup
         )
@@ -445,4 +459,5 @@ class JobService:
             megapixels=film.index.width * film.index.height / 1e6,
             analysis_cached=film.cached,
             embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+            classified=sum(analysis.classified for analysis in film.analyses.values()),
         )

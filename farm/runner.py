@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
@@ -14,11 +14,21 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.face_networks import (
+    CLASSIFIER,
+    RECOGNIZERS,
+    analysis_models,
+    models_of,
+    portrait_models,
+)
 from actors.fingerprint import analysis_fingerprint
+from actors.inference.networks import resolve_precision
+from actors.licences import check_licences, model_records
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
-from actors.sources import embed_pictures, load_sources
-from actors.toolbox import EMBEDDED, HANDS, RECOGNIZER, LaneKit, Toolbox
+from actors.sources import classify_sources, embed_pictures, load_sources
+from actors.swap_needs import MESH_SWAPPER, check_swap, swap_models
+from actors.toolbox import EMBEDDED, HANDS, LaneKit, Toolbox
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.inline import InlineExecutor
@@ -29,7 +39,9 @@ from cluster.session import Session
 from farm.config import Settings
 from farm.progress import Display
 from farm.rates import RateBook, kind_of, measured
+from scheduler.classes import FaceClass
 from scheduler.jobs import JobSpec, JobSummary
+from scheduler.provenance import ModelRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +57,8 @@ class FarmOptions:
     """Of each lane; 0: by the cores."""
     keep: bool = False
     """Keep the job's folder."""
+    license_policy: str = "any"
+    """Which models may be used: any, or commercial."""
 
 
 def farm_options(settings: Settings) -> FarmOptions:
@@ -55,16 +69,35 @@ def farm_options(settings: Settings) -> FarmOptions:
         lanes=settings.lanes,
         processes=settings.lane.processes,
         keep=settings.keep,
+        license_policy=settings.license_policy,
     )
 
 
-def marking(job: JobSpec) -> dict[str, str]:
-    """Container metadata that says, to people and to programs, that faces were altered."""
+def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
+    """Container metadata that says, to people and to programs, that faces were altered.
+
+    Args:
+        models: those that the job uses.
+    """
     program = f"swapfarm {version('swapfarm')}"
     kind = "picture" if job.still else "video"
-    facts = {"altered": "faces", "program": program, "swapper": job.swap.model, "job": job.job_id}
+    facts: dict[str, object] = {
+        "altered": "faces",
+        "program": program,
+        "swapper": job.swap.model,
+        "job": job.job_id,
+    }
+    facts["models"] = [
+        {"name": each.name, "sha256": each.sha256, "licence": each.licence} for each in models
+    ]
+    standins = [each.name for each in models if each.standin]
+    if standins:
+        facts["standins"] = standins
+    comment = f"Faces in this {kind} were altered by {program} (swapper: {job.swap.model})."
+    if standins:
+        comment += f" Made with stand-ins that know no faces: {', '.join(standins)}."
     return {
-        "comment": f"Faces in this {kind} were altered by {program} (swapper: {job.swap.model}).",
+        "comment": comment,
         "swapfarm": json.dumps(facts, sort_keys=True),
     }
 
@@ -128,8 +161,9 @@ def run_job(
     Raises:
         SwapfarmError: why it cannot be finished; nothing of it is left.
     """
-    with _service(job, settings, options, display, lanes) as service:
-        summary = service.run(job, keep=options.keep)
+    job = _settled(job, settings)
+    with _service(job, settings, options, display, lanes) as (service, used):
+        summary = replace(service.run(job, keep=options.keep), models=tuple(used))
     rates = measured(summary, lanes_of(options))
     if rates is not None:
         rate_book(settings).add(kind_of(job, summary.crop_size), rates)
@@ -154,8 +188,20 @@ def survey_job(job: JobSpec, settings: Settings, options: FarmOptions, display: 
     Raises:
         SwapfarmError: why that is not possible; nothing of it is left.
     """
-    with _service(job, settings, options, display) as service:
+    job = _settled(job, settings)
+    with _service(job, settings, options, display) as (service, _):
         return service.survey(job)
+
+
+def _settled(job: JobSpec, settings: Settings) -> JobSpec:
+    """A job whose precision no lane has to choose."""
+    swap = job.swap
+    if swap.model == MESH_SWAPPER:
+        return replace(job, swap=replace(swap, precision="fp32"))
+    check_swap(swap)
+    store = ModelStore(settings.cache_dir)
+    precision = resolve_precision(store, swap.model, swap.precision)
+    return replace(job, swap=replace(swap, precision=precision))
 
 
 @contextmanager
@@ -165,21 +211,28 @@ def _service(
     options: FarmOptions,
     display: Display,
     lanes: Lanes | None = None,
-) -> Iterator[JobService]:
+) -> Iterator[tuple[JobService, list[ModelRecord]]]:
+    """The job's service, and the models that it uses: known once its sources are checked."""
     store = ModelStore(settings.cache_dir)
     kit = LaneKit(cache_dir=settings.cache_dir)
     tools = Toolbox(kit)
     unused = () if job.occlusion else HANDS
     models = [name for name in EMBEDDED if name not in unused]
-    if job.identities:
-        models.append(RECOGNIZER)
+    models += [*models_of(job), *swap_models(job.swap)]
+    models = list(dict.fromkeys(models))
+    check_licences(models, options.license_policy, store.registry)
+    marks, used = marking(job), list[ModelRecord]()
 
     def check_sources(spec: JobSpec) -> None:
         for name in models:
             if not store.present(name):
-                why = " (to tell people apart)" if name == RECOGNIZER else ""
+                why = " (to tell people apart)" if name in portrait_models(job.portraits) else ""
                 display.event("model", f"fetching {name}{why}", model=name)
             store.path(name)
+            if store.registry[name].standin:
+                display.event("note", f"{name} is a stand-in: it knows no faces", model=name)
+        used.extend(model_records(models, store))
+        marks.update(marking(job, used))  # with hashes that are known only now
         for person, pictures in enumerate(spec.swap.people):
             if pictures:
                 load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels, person)
@@ -189,27 +242,36 @@ def _service(
     def embed_references(spec: JobSpec) -> NDArray[np.float64]:
         return embed_pictures(
             spec.faces.references,
-            tools.recognizer,
-            tools.detector,
-            tools.landmarker,
+            tools.embedder(spec.recognizer),
+            tools.detector_for(spec.analysis.detector),
+            tools.landmarker_for(spec.analysis.landmarker),
             tools.kernels,
         )
+
+    def classify_source(spec: JobSpec) -> FaceClass:
+        sources = load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels)
+        return classify_sources(sources, tools.classifier, tools.kernels)
 
     analyses = None
     if settings.analysis_gb:
         analyses = AnalysisCache(
             settings.cache_dir / "analysis",
             int(settings.analysis_gb * 1e9),
-            analysis_fingerprint(store.registry, (*EMBEDDED, RECOGNIZER)),
+            analysis_fingerprint(
+                store.registry,
+                (*analysis_models(job.analysis), *HANDS, *RECOGNIZERS.values(), CLASSIFIER),
+            ),
         )
     with ExitStack() as stack:
         ours = lanes or stack.enter_context(Lanes(settings, options))
-        yield JobService(
+        service = JobService(
             open_executor=lambda: ours.open(display),
             check_sources=check_sources,
             watch=display.update,
             note=lambda sentence: display.event("note", sentence),
-            marking=marking(job),
+            marking=marks,
             embed_references=embed_references,
+            classify_source=classify_source,
             analyses=analyses,
         )
+        yield service, used

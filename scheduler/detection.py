@@ -15,16 +15,16 @@ class DetectorSettings:
     """Where the faces of a frame are."""
 
     model: str = "blazeface"
-    """One of DETECTORS; many: all of the networks that take the same canvas."""
+    """One of DETECTORS; many: retinaface, scrfd and yolo_face together."""
     size: int = 640
     """Side of the canvas that a network with a free size sees, in pixels."""
     score: float = 0.5
     """0..1; faces that the network is less sure of do not count."""
     margin: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Added around the picture before it is looked at: top, right, bottom, left, in percent of
-    the side."""
+    half of the side (100: half of it, as in FaceFusion)."""
     angles: tuple[int, ...] = (0,)
-    """Turns of the picture at which faces are looked for, of ANGLES."""
+    """Turns of the picture against the clock at which faces are looked for, of ANGLES."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,12 @@ class EncoderUnavailable(InputError):
     code = "encoder.unavailable"
 
 
+class LandmarksUnfit(InputError):
+    """The landmarker gives other points than the swapper wears."""
+
+    code = "landmarks.unfit"
+
+
 class OutputInvalid(InputError):
     code = "output.invalid"
 
@@ -120,6 +126,18 @@ class ModelUnavailable(ModelError):
     """A model's source did not deliver it."""
 
     code = "model.unavailable"
+
+
+class ModelLicence(ModelError):
+    """A model's licence does not allow what the user wants."""
+
+    code = "model.licence"
+
+
+class ModelInexact(ModelError):
+    """A model made smaller or faster gives too different results."""
+
+    code = "model.inexact"
 
 
 class StorageError(SwapfarmError):

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from scheduler.chunks import Chunk
+from scheduler.classes import ClassFilter
 from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
 from scheduler.output import STILLS, CutSettings, ImageSettings, SoundSettings
+from scheduler.provenance import ModelRecord
 
 WARMUP: Final = 12
 """What the guard looks back on, and by measurement (docs/quality-pixels.md) more than the other
@@ -63,11 +65,18 @@ class FaceChoice:
     ages: tuple[int, int] | None = None
     """Only people who look this old, in years, both ends included."""
     gender: str = ""
-    """female or male: only people who look it; empty: all."""
+    """female or male: only people who look it; auto: as the source does; empty: all."""
     race: str = ""
-    """white, black, latino, asian, indian or arabic: only people who look it; empty: all."""
-    distance: float = 0.6
-    """Largest distance of embeddings at which an identity is the person of the references."""
+    """white, black, latino, asian, indian or arabic: only people who look it; auto: as the source
+    does; empty: all."""
+    distance: float | None = None
+    """Largest distance of embeddings at which an identity is the person of the references; None:
+    what suits the recogniser (``scheduler.identities.SPACES``)."""
+
+    @property
+    def wanted(self) -> ClassFilter:
+        """Whom the classifier is asked about, if anybody."""
+        return ClassFilter(ages=self.ages, gender=self.gender, race=self.race)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +139,24 @@ class AnalyseSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortraitSettings:
+    """Which networks look at the best views of each face."""
+
+    recognizer: str = ""
+    """Of ``scheduler.identities.SPACES``; empty: none."""
+    classes: bool = False
+    """The classifier does."""
+
+    @property
+    def any(self) -> bool:
+        return bool(self.recognizer) or self.classes
+
+    def serve(self, other: PortraitSettings) -> bool:
+        """Whether portraits made like this tell all that others would."""
+        return other.recognizer in ("", self.recognizer) and (self.classes or not other.classes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StabilizeSettings:
     """Which temporal filters work on the swapped crops (docs/quality-pixels.md)."""
 
@@ -171,6 +198,8 @@ class JobSpec:
     faces: FaceChoice = field(default_factory=FaceChoice)
     identities: bool = False
     """Whether the analysis must find out who is who; needs the recogniser."""
+    recognizer: str = "dlib"
+    """Which one: of ``scheduler.identities.SPACES``."""
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     analysis: AnalyseSettings = field(default_factory=AnalyseSettings)
     stabilize: StabilizeSettings = field(default_factory=StabilizeSettings)
@@ -186,6 +215,14 @@ class JobSpec:
     """Where to put each frame's blend mask (for proofs and for editors); empty: nowhere."""
     hashes_output: str = ""
     """Where to put a hash of each frame as it is handed to the encoder; empty: nowhere."""
+
+    @property
+    def portraits(self) -> PortraitSettings:
+        """What is asked of the faces' best views."""
+        return PortraitSettings(
+            recognizer=self.recognizer if self.identities else "",
+            classes=self.faces.wanted.any,
+        )
 
     @property
     def record_masks(self) -> bool:
@@ -280,9 +317,11 @@ class Analysis:
     cpu_ms: dict[str, float]
     """CPU milliseconds by stage, for benchmarks and reports."""
     portraits_path: str = ""
-    """Parquet after ``scheduler.tracks.PORTRAITS_SCHEMA``; empty without ``JobSpec.identities``."""
+    """Parquet after ``scheduler.tracks.PORTRAITS_SCHEMA``; empty without ``JobSpec.portraits``."""
     embedded: int = 0
     """Faces that the recogniser looked at."""
+    classified: int = 0
+    """Faces that the classifier looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +375,10 @@ class JobSummary:
     """The film was not analysed again."""
     embedded: int = 0
     """Faces that the recogniser looked at."""
+    models: tuple[ModelRecord, ...] = ()
+    """All models that the job used."""
+    classified: int = 0
+    """Faces that the classifier looked at."""
 
     @property
     def fps(self) -> float:

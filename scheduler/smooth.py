@@ -7,8 +7,8 @@ and a local polynomial takes the trembling out without delaying what moves: A. S
 Chemistry 36(8), 1964; here weighted towards the window's middle in the manner of R. Henderson
 ("Note on graduation by adjusted average", 1916), which trembles less for the same window.
 
-Each face is taken apart into a pose, the similarity that brings a reference of vertices on bone
-nearest to it (shift, turn, and logarithm of the size), and a shape, all vertices in the reference's
+Each face is taken apart into a pose, the similarity that brings a reference of points on bone
+nearest to it (shift, turn, and logarithm of the size), and a shape, all points in the reference's
 own coordinates with the distance between the eyes as unit. Both are smoothed over 9 frames and over
 5. Where the two differ by more than trembling would explain, the motion is no parabola over 9
 frames and the shorter window counts; where that differs from the detection itself by more, the
@@ -40,7 +40,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scheduler.tracks import LANDMARKS, FaceObservation, from_table, to_table
+from scheduler.points import PointSet, point_set
+from scheduler.tracks import FaceObservation, from_table, to_table
 
 REACH: Final = 4
 """Frames to each side of the 9-frame window: how far ahead of its result the smoother reads."""
@@ -52,35 +53,6 @@ MAX_ZOOM: Final = 0.02
 MAX_VERTEX: Final = 0.02
 """Greatest corrections; all but the turn in parts of the distance between the outer eye corners."""
 
-# Vertices that sit on bone and where they are on an upright face, x right and y down, in parts of
-# the distance between the outer eye corners. What it is like exactly does not matter: the shape
-# holds the rest.
-_REFERENCE: Final = {
-    33: (-0.50, 0.00), 133: (-0.19, 0.01), 362: (0.19, 0.01), 263: (0.50, 0.00),
-    168: (0.00, -0.08), 6: (0.00, 0.00), 197: (0.00, 0.08), 195: (0.00, 0.14), 5: (0.00, 0.21),
-    4: (0.00, 0.30), 1: (0.00, 0.38), 2: (0.00, 0.46), 98: (-0.21, 0.43), 327: (0.21, 0.43),
-    48: (-0.22, 0.36), 278: (0.22, 0.36), 127: (-0.76, 0.09), 356: (0.76, 0.09),
-    234: (-0.75, 0.25), 454: (0.75, 0.25), 10: (0.00, -0.59), 151: (0.00, -0.43),
-    9: (0.00, -0.26), 8: (0.00, -0.17), 50: (-0.56, 0.32), 280: (0.56, 0.32),
-    117: (-0.58, 0.17), 346: (0.58, 0.17), 71: (-0.67, -0.19), 301: (0.67, -0.19),
-    68: (-0.60, -0.30), 298: (0.60, -0.30),
-}  # fmt: skip
-_LIPS: Final = (
-    0, 11, 12, 13, 14, 15, 16, 17, 37, 38, 39, 40, 41, 42, 43, 61, 62, 72, 73, 74, 76, 77, 78, 80,
-    81, 82, 84, 85, 86, 87, 88, 89, 90, 91, 95, 96, 106, 146, 178, 179, 180, 181, 183, 184, 185,
-    191, 204, 267, 268, 269, 270, 271, 272, 273, 291, 292, 302, 303, 304, 306, 307, 308, 310, 311,
-    312, 314, 315, 316, 317, 318, 319, 320, 321, 324, 325, 335, 375, 402, 403, 404, 405, 407, 408,
-    409, 415, 424,
-)  # fmt: skip
-_CHIN: Final = (
-    18, 32, 57, 58, 83, 135, 136, 138, 140, 148, 149, 150, 152, 169, 170, 171, 172, 175, 176, 182,
-    194, 199, 200, 201, 202, 208, 210, 211, 212, 214, 262, 287, 288, 313, 364, 365, 367, 369, 377,
-    378, 379, 394, 395, 396, 397, 400, 406, 418, 421, 422, 428, 430, 431, 432, 434,
-)  # fmt: skip
-_RIGHT_EYE: Final = (7, 33, 133, 144, 145, 153, 154, 155, 157, 158, 159, 160, 161, 163, 173, 246)
-_LEFT_EYE: Final = (
-    249, 263, 362, 373, 374, 380, 381, 382, 384, 385, 386, 387, 388, 390, 398, 466,
-)  # fmt: skip
 _POSE_TRUST: Final = (0.003, 0.003)
 _SHAPE_TRUST: Final = ((0.005, 0.015), (0.003, 0.008), (0.003, 0.008), (0.002, 0.004))
 """Where the 9-frame and where the 5-frame window counts half: their difference from the shorter
@@ -99,7 +71,7 @@ class _Moment:
     zoom: complex
     """Reference -> picture: its absolute value is the distance between the eyes in pixels."""
     shape: Complex
-    """[468] vertices about the centre in the reference's coordinates."""
+    """[n] points about the centre in the reference's coordinates."""
 
 
 class Smoother:
@@ -117,7 +89,7 @@ class Smoother:
         self._waiting: deque[FaceObservation] = deque()
         self._tracks: dict[int, deque[_Moment]] = {}
         self._last = -1
-        self._parts = _Parts()
+        self._parts: dict[int, _Parts] = {}
 
     def extend(self, table: pa.Table) -> pa.Table:
         """Take the next rows (frames rising); give those whose four frames ahead are known.
@@ -143,7 +115,7 @@ class Smoother:
             moments = self._tracks.setdefault(face.track, deque())
             if moments and moments[-1].face.frame == face.frame:
                 raise ValueError(f"track {face.track} twice in frame {face.frame}")
-            moments.append(self._parts.take_apart(face))
+            moments.append(self._parts_of(face).take_apart(face))
             self._waiting.append(face)
             self._last = face.frame
 
@@ -178,9 +150,15 @@ class Smoother:
         before, after = run(-1), run(+1)
         if not here.zoom or len(before) + len(after) < 3:
             return here.face
-        landmarks = self._parts.smooth([*before[::-1], here, *after], len(before))
+        landmarks = self._parts_of(here.face).smooth([*before[::-1], here, *after], len(before))
         box = np.concatenate([landmarks.min(axis=0), landmarks.max(axis=0)])
         return replace(here.face, landmarks=landmarks, box=box)
+
+    def _parts_of(self, face: FaceObservation) -> _Parts:
+        count = len(face.landmarks)
+        if count not in self._parts:
+            self._parts[count] = _Parts(point_set(count))
+        return self._parts[count]
 
 
 def smoothed(tables: Iterable[pa.Table], *, cuts: Collection[int] = ()) -> Iterator[pa.Table]:
@@ -192,19 +170,20 @@ def smoothed(tables: Iterable[pa.Table], *, cuts: Collection[int] = ()) -> Itera
 
 
 class _Parts:
-    """Takes faces apart and puts them together again, smoothed. Keeps constants only."""
+    """Takes faces of one point set apart and puts them together again, smoothed."""
 
-    def __init__(self) -> None:
-        self._bones = np.array(list(_REFERENCE))
-        places = np.array(list(_REFERENCE.values()))
+    def __init__(self, points: PointSet) -> None:
+        self._bones = np.array(list(points.bones))
+        places = np.array(list(points.bones.values()))
         reference = places[:, 0] + 1j * places[:, 1]
         centred = reference - reference.sum() / len(reference)
         spread = float((centred.real**2 + centred.imag**2).sum())
         self._fit = centred.conj() / spread
         self._radius = float(np.sqrt(spread / len(reference)))
-        groups = np.zeros(LANDMARKS, np.intp)
-        for number, vertices in enumerate((_LIPS, _CHIN, _RIGHT_EYE, _LEFT_EYE), start=1):
-            groups[list(vertices)] = number
+        groups = np.zeros(points.count, np.intp)
+        parts = (points.lips, points.chin, points.right_eye, points.left_eye)
+        for number, part in enumerate(parts, start=1):
+            groups[list(part)] = number
         self._groups = groups
         self._counts = np.bincount(groups)
         trust = np.array([*_SHAPE_TRUST, _SHAPE_TRUST[-1]])
@@ -223,7 +202,7 @@ class _Parts:
         return _Moment(face, centre, zoom, (points - centre) / zoom)
 
     def smooth(self, run: Sequence[_Moment], at: int) -> NDArray[np.float32]:
-        """float32 [468, 2] the landmarks of ``run[at]`` from up to four frames on each side."""
+        """float32 [n, 2] the landmarks of ``run[at]`` from up to four frames on each side."""
         here = run[at]
         # In units of the distance between the eyes, seen from this frame.
         shifts = [(moment.centre - here.centre) / here.zoom for moment in run]
@@ -234,7 +213,7 @@ class _Parts:
         )
         shape = self._shape(here.shape, wide, narrow, run)
         points: Complex = here.centre + here.zoom * (shift + np.exp(turn) * shape)
-        return points.view(np.float64).reshape(LANDMARKS, 2).astype(np.float32)
+        return points.view(np.float64).reshape(-1, 2).astype(np.float32)
 
     def _windows_of(self, at: int, length: int) -> tuple[_Window, _Window]:
         before, after = at, length - 1 - at

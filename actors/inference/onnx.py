@@ -13,20 +13,33 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from actors.inference.batches import in_ones
 from actors.inference.runtime import TensorSpec
 from scheduler.errors import ModelCorrupt
 
-DTYPES: Final = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+DTYPES: Final = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+}
 FATAL_ONLY: Final = 3
+STANDIN: Final = "swapfarm_standin"
+"""Key in a file's metadata that stand-ins carry (benchmarks/standins.py)."""
 
 
 class Onnx:
-    """A ``Runtime`` for ``.onnx`` files. Other dtypes than float32 are cast at the edge."""
+    """A ``Runtime`` for ``.onnx`` files. Other dtypes than float32 are cast at the edge.
+
+    A file whose batch size is fixed at 1 is run row by row; outputs are then joined along their
+    first dimension, whatever it counts.
+    """
 
     def __init__(self, session: Any) -> None:
         self._session = session
         self._inputs = tuple(map(_spec, session.get_inputs()))
         self._outputs = tuple(map(_spec, session.get_outputs()))
+        self._single = session.get_inputs()[0].shape[:1] == [1]
 
     @classmethod
     def load(cls, path: Path, *, threads: int = 1) -> Self:
@@ -34,6 +47,7 @@ class Onnx:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.enable_mem_pattern = True
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = FATAL_ONLY
@@ -62,8 +76,15 @@ class Onnx:
     def outputs(self) -> tuple[TensorSpec, ...]:
         return self._outputs
 
+    @property
+    def standin(self) -> bool:
+        """Whether the file says of itself that it is a stand-in for a model."""
+        return STANDIN in self._session.get_modelmeta().custom_metadata_map
+
     def run(self, *inputs: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
         """See ``Runtime.run``."""
+        if self._single and len(inputs[0]) > 1:
+            return in_ones(self.run, inputs)
         feed = {
             spec.name: value.astype(spec.dtype, copy=False)
             for spec, value in zip(self._inputs, inputs, strict=True)

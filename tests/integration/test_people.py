@@ -19,7 +19,7 @@ from actors.formats import picture_format
 from actors.frames import Frame, FrameHandle, SlotLayout
 from actors.models import ModelStore
 from actors.prober import probe
-from actors.recognizer import view
+from actors.recognizer import cut
 from actors.sources import embed_pictures, read_picture
 from actors.toolbox import LaneKit, Toolbox
 from farm.cli import main
@@ -158,8 +158,7 @@ def test_each_person_gets_the_right_face_in_every_frame(
         if at % 3 or not apart(film[1][at]):
             continue
         for face in faces.get(at, []):
-            seen = view(face.landmarks, upright)
-            chip = tools.recognizer.chip(frame.picture, seen, tools.kernels)
+            chip = cut(tools.recognizer, frame.picture, face.landmarks, upright, tools.kernels)
             away: NDArray[np.float64] = np.linalg.norm(
                 wanted - tools.recognizer.embed(chip), axis=1
             )

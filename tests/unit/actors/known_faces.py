@@ -121,9 +121,11 @@ class KnownFaces(FaceObserver):
         self.looked: list[int] = []
         """Frames at which the mesh looked for a known face."""
 
-    def observe(
-        self, picture: Picture, frame_index: int, thumbnail: NDArray[np.uint8] | None = None
-    ) -> list[FaceObservation]:
+    @property
+    def guesses(self) -> bool:
+        return False
+
+    def observe(self, picture: Picture, frame_index: int) -> list[FaceObservation]:
         self.asked.append(frame_index)
         assert np.array_equal(picture.planes[0], self._film.picture(frame_index)), "a stale slot"
         return self.apart(

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from scheduler.points import IBUG, MESH
 from scheduler.smooth import MAX_SHIFT, MAX_TURN, MAX_ZOOM, REACH, Smoother, smoothed
-from scheduler.tracks import LANDMARKS, FaceObservation, from_table, to_table
+from scheduler.tracks import FaceObservation, from_table, to_table
 
 Array = NDArray[np.float64]
 IOD = 100.0
@@ -23,7 +24,7 @@ LIDS = [159, 386]
 
 def shape() -> Array:
     """[468, 2] vertices scattered anywhere, but eyes, nose and temples where they belong."""
-    points = np.random.default_rng(1).uniform(-0.7, 0.8, (LANDMARKS, 2))
+    points = np.random.default_rng(1).uniform(-0.7, 0.8, (MESH.count, 2))
     known = {
         33: (-0.5, 0), 133: (-0.19, 0), 362: (0.19, 0), 263: (0.5, 0), 10: (0, -0.6), 1: (0, 0.38),
         234: (-0.75, 0.25), 454: (0.75, 0.25), 159: (-0.35, -0.05), 386: (0.35, -0.05),
@@ -63,7 +64,7 @@ def away(one: FaceObservation, other: FaceObservation) -> float:
 
 def noisy(path: Callable[[int], Array], size: float) -> Callable[[int], Array]:
     random = np.random.default_rng(5)
-    noise = random.normal(0, size * IOD, (200, LANDMARKS, 2))
+    noise = random.normal(0, size * IOD, (200, MESH.count, 2))
     return lambda at: path(at) + noise[at]
 
 
@@ -80,7 +81,7 @@ def test_a_parabola_comes_out_as_it_went_in() -> None:
 
 
 def test_even_a_shape_that_changes_like_a_parabola() -> None:
-    change = np.random.default_rng(2).normal(0, 1e-4, (LANDMARKS, 2)) * IOD
+    change = np.random.default_rng(2).normal(0, 1e-4, (MESH.count, 2)) * IOD
     change -= change.mean(axis=0)
     faces = film(lambda at: placed(100, 100) + change * (at - 15.0) ** 2)
     # The similarity that fits best turns a little with the shape: no longer quite a parabola.
@@ -101,6 +102,33 @@ def test_trembling_goes_and_what_is_under_it_stays() -> None:
     assert wrong.std() < 0.65 * before.std()
     speed = np.gradient(np.array(truth), axis=0) / IOD
     assert abs((wrong * speed).sum() / (speed * speed).sum()) < 0.01, "no lag"
+
+
+def test_faces_of_68_points_are_smoothed_by_their_own_parts() -> None:
+    shape = np.random.default_rng(1).uniform(-0.7, 0.8, (IBUG.count, 2))
+    shape[list(IBUG.bones)] = list(IBUG.bones.values())
+    random = np.random.default_rng(4)
+    noise = random.normal(0, 0.001 * IOD, (60, IBUG.count, 2))
+    upper = [37, 38, 43, 44]
+
+    def path(at: int) -> Array:
+        cos, sin = np.cos(0.01 * at) * IOD, np.sin(0.01 * at) * IOD
+        points = shape @ np.array([[cos, sin], [-sin, cos]]) + [200 + 3 * at, 150]
+        points[upper, 1] += 0.1 * IOD * (at in (30, 31))
+        return points
+
+    faces = [face(at, path(at) + noise[at]) for at in range(60)]
+    result = run(faces)
+    wrong, before = (
+        np.array([row.landmarks - path(at) for at, row in enumerate(rows)]) / IOD
+        for rows in (result, faces)
+    )
+    still = [at for at in range(4, 56) if abs(at - 30) > REACH + 1]
+    second = [np.diff(each, 2, axis=0)[still[:-4]].std() for each in (wrong, before)]
+    assert second[0] < 0.3 * second[1]
+    assert wrong[still].std() < 0.7 * before[still].std()
+    lids = [result[at].landmarks[upper, 1].mean() - path(29)[upper, 1].mean() for at in (29, 30)]
+    assert lids[1] - lids[0] > 0.08 * IOD, "a blink stays a blink"
 
 
 def test_a_face_that_jumps_is_hardly_corrected_and_never_beyond_the_bounds() -> None:
@@ -188,7 +216,7 @@ def test_every_row_comes_out_in_its_place_with_its_box_around_it() -> None:
 
 
 def test_faces_that_are_points_are_left_as_they_are() -> None:
-    rows = [face(at, np.full((LANDMARKS, 2), 7.0)) for at in range(12)]
+    rows = [face(at, np.full((MESH.count, 2), 7.0)) for at in range(12)]
     assert [r.landmarks.tobytes() for r in run(rows)] == [r.landmarks.tobytes() for r in rows]
 
 

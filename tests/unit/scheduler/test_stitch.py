@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scheduler.points import MESH
 from scheduler.stitch import Stitcher, overlap
-from scheduler.tracks import LANDMARKS, FaceObservation, from_table, to_table
+from scheduler.tracks import FaceObservation, from_table, to_table
 
 
 def face(frame: int, x: float, y: float = 10.0, side: float = 40.0) -> FaceObservation:
     box = np.array([x, y, x + side, y + side], np.float32)
-    points = np.full((LANDMARKS, 2), x, np.float32)
+    points = np.full((MESH.count, 2), x, np.float32)
     return FaceObservation(frame=frame, track=-1, box=box, landmarks=points, score=0.9, visible=1.0)
 
 
