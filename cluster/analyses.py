@@ -61,10 +61,9 @@ class AnalysisCache:
         """
         with media.open("rb") as file:
             film = hashlib.file_digest(file, "sha256").hexdigest()
-        part = "" if cut is None or cut.whole else f"\n{cut}"
-        return hashlib.sha256(f"{film}\n{settings}\n{self._program}{part}".encode()).hexdigest()[
-            :32
-        ]
+        name = f"{film}\n{settings}\n{self._program}"
+        name += "" if cut is None or cut.whole else f"\n{cut}"
+        return hashlib.sha256(name.encode()).hexdigest()[:32]
 
     def find(
         self, key: str, *, portraits: PortraitSettings, occlusion: bool, folder: Path

@@ -33,6 +33,7 @@ WHY_NOT: Final[Mapping[str, str]] = {
     "execution_providers": "lanes run on processors",
     "execution_thread_count": "as many lanes as cores: --lanes",
     "execution_queue_count": "queues are bounded by a lane's slots",
+    "download_providers": "belongs to the command line: farm models pull --provider",
     "download_scope": "models are fetched when they are needed",
     "video_memory_strategy": "models stay as long as their lane",
     "system_memory_limit": "memory is bounded by design",

@@ -69,6 +69,7 @@ def farm_options(settings: Settings) -> FarmOptions:
         lanes=settings.lanes,
         processes=settings.lane.processes,
         keep=settings.keep,
+        license_policy=settings.license_policy,
     )
 
 
@@ -79,6 +80,7 @@ def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
         models: those that the job uses.
     """
     program = f"swapfarm {version('swapfarm')}"
+    kind = "picture" if job.still else "video"
     facts: dict[str, object] = {
         "altered": "faces",
         "program": program,
@@ -91,7 +93,6 @@ def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
     standins = [each.name for each in models if each.standin]
     if standins:
         facts["standins"] = standins
-    kind = "picture" if job.still else "video"
     comment = f"Faces in this {kind} were altered by {program} (swapper: {job.swap.model})."
     if standins:
         comment += f" Made with stand-ins that know no faces: {', '.join(standins)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from pathlib import Path
 from typing import Final
 
@@ -136,7 +137,10 @@ def face_choice(settings: Settings, references: Sequence[str]) -> FaceChoice:
         frame = reference.frame_number or 0
     distance = reference.distance
     if reference.face_distance is not None:
-        distance = 2 * reference.face_distance
+        # Theirs is half of 1 - cosine of ArcFace's embeddings; of dlib's the usual values agree.
+        theirs = reference.face_distance
+        arcface = settings.face_recognizer.model == "arcface"
+        distance = 2 * sqrt(theirs) if arcface else 2 * theirs
     return FaceChoice(
         mode=mode,
         order=selector.order,

@@ -137,6 +137,7 @@ def survey_job_spec(settings: Settings, *, video: Path, identities: bool = True)
         folder=str(folder),
         swap=swap_settings(settings),
         identities=identities,
+        recognizer=settings.face_recognizer.model,
         analysis=analyse_settings(settings),
         chunk_seconds=settings.chunk_seconds,
     )
@@ -197,6 +198,7 @@ def build_job(
         swap=swap_settings(settings, sources=pictures, cast=cast, source_face=source_face),
         faces=choice,
         identities=bool(cast) or choice.mode == "reference",
+        recognizer=settings.face_recognizer.model,
         encoder=encoder,
         stabilize=stabilize_settings(settings),
         analysis=analyse_settings(settings),

@@ -93,16 +93,16 @@ class IdentityUnknown(InputError):
     code = "identity.unknown"
 
 
-class LandmarksUnfit(InputError):
-    """The landmarker gives other points than the swapper wears."""
-
-    code = "landmarks.unfit"
-
-
 class EncoderUnavailable(InputError):
     """A codec that this machine, or this build of FFmpeg, does not have."""
 
     code = "encoder.unavailable"
+
+
+class LandmarksUnfit(InputError):
+    """The landmarker gives other points than the swapper wears."""
+
+    code = "landmarks.unfit"
 
 
 class OutputInvalid(InputError):

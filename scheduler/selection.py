@@ -21,8 +21,6 @@ from scheduler.identities import EmbeddingSpace, Identity
 from scheduler.jobs import FaceChoice, Role
 
 MODES: Final = ("many", "one", "reference")
-GENDERS: Final = ("female", "male")
-RACES: Final = ("white", "black", "latino", "asian", "indian", "arabic")
 ORDERS: Final[Mapping[str, tuple[str, int]]] = {
     "left-right": ("x", 1),
     "right-left": ("x", -1),

@@ -7,8 +7,10 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from farm.options.fields import Choice, Flag, Percent, Section, Sides, Square, Words, distinct
+from scheduler.classes import AUTO, GENDERS, RACES
 from scheduler.detection import ANGLES, DETECTORS, LANDMARKERS
-from scheduler.selection import GENDERS, MODES, ORDERS, RACES
+from scheduler.identities import SPACES
+from scheduler.selection import MODES, ORDERS
 
 
 def _angle(value: int) -> int:
@@ -58,13 +60,23 @@ class FaceSelector(Section):
     ] = None
     gender: Annotated[
         str,
-        Choice(("", *GENDERS)),
-        Flag(("--face-selector-gender",), "Only people who look it.", "GENDER", unset="all"),
+        Choice(("", *GENDERS, AUTO)),
+        Flag(
+            ("--face-selector-gender",),
+            "Only people who look it; auto: as the source does.",
+            "GENDER",
+            unset="all",
+        ),
     ] = ""
     race: Annotated[
         str,
-        Choice(("", *RACES)),
-        Flag(("--face-selector-race",), "Only people who look it.", "RACE", unset="all"),
+        Choice(("", *dict.fromkeys(RACES), AUTO)),
+        Flag(
+            ("--face-selector-race",),
+            "Only people who look it; auto: as the source does.",
+            "RACE",
+            unset="all",
+        ),
     ] = ""
 
 
@@ -92,21 +104,21 @@ class Reference(Section):
         ),
     ] = 0
     distance: Annotated[
-        float,
+        float | None,
         Field(ge=0, le=2),
         Flag(
             ("--reference-distance",),
-            "How far a person may be from the reference: 0 is the same picture, above 0.6 mostly "
-            "somebody else.",
+            "How far a person may be from the reference: 0 is the same picture.",
             "D",
+            unset="dlib: 0.6, arcface: 1.095",
         ),
-    ] = 0.6
+    ] = None
     face_distance: Annotated[
         float | None,
         Field(ge=0, le=1),
         Flag(
             ("--reference-face-distance",),
-            "The same on FaceFusion's scale, whose usual 0.3 is our 0.6.",
+            "The same on FaceFusion's scale; its usual 0.3 is what we have unless told otherwise.",
             "D",
         ),
     ] = None
@@ -171,6 +183,20 @@ class FaceLandmarker(Section):
             "SCORE",
         ),
     ] = 0.5
+
+
+class FaceRecognizer(Section):
+    """Which network tells people apart."""
+
+    panel: ClassVar[str] = "Whose face"
+    model: Annotated[
+        str,
+        Choice(tuple(SPACES)),
+        Flag(
+            ("--face-recognizer-model",),
+            "The network that tells people apart, where a job asks who is who.",
+        ),
+    ] = "dlib"
 
 
 class FaceTracker(Section):

@@ -7,7 +7,15 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from farm.options.faces import FaceDetector, FaceLandmarker, FaceSelector, FaceTracker, Reference
+from actors.licences import POLICIES
+from farm.options.faces import (
+    FaceDetector,
+    FaceLandmarker,
+    FaceRecognizer,
+    FaceSelector,
+    FaceTracker,
+    Reference,
+)
 from farm.options.fields import Choice, Flag, Section, Words
 from farm.options.output import Encoder, OutputAudio, OutputImage, OutputVideo, TrimFrame
 from farm.options.swap import (
@@ -58,6 +66,7 @@ class Settings(Section):
     """Room for analyses in the cache folder, in GB; 0: none are kept."""
     face_selector: FaceSelector = FaceSelector()
     reference: Reference = Reference()
+    face_recognizer: FaceRecognizer = FaceRecognizer()
     face_detector: FaceDetector = FaceDetector()
     face_landmarker: FaceLandmarker = FaceLandmarker()
     face_tracker: FaceTracker = FaceTracker()
@@ -95,6 +104,17 @@ class Settings(Section):
             panel=STEADY,
         ),
     ] = ("flow", "guard", "seam")
+    license_policy: Annotated[
+        str,
+        Choice(POLICIES),
+        Flag(
+            ("--license-policy",),
+            "Which models may be used: commercial refuses those whose licence forbids it or is "
+            "unknown.",
+            "POLICY",
+            panel=FaceSwapper.panel,
+        ),
+    ] = "any"
     trim_frame: TrimFrame = TrimFrame()
     encoder: Encoder = Encoder()
     output_video: OutputVideo = OutputVideo()

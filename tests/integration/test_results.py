@@ -43,8 +43,8 @@ def run(
 def test_a_trimmed_film_is_swapped_and_keeps_its_sound_in_step(
     models: ModelStore, samples: dict[str, Path], tmp_path: Path
 ) -> None:
-    film = samples["face_noface"]
-    flags = {"trim_frame": {"start": 60, "end": 90}, "chunk_seconds": 0.4}
+    film = samples["noface_face"]
+    flags = {"trim_frame": {"start": 130, "end": 160}, "chunk_seconds": 0.4}
     job, summary, _ = run(film, samples["astronaut"], tmp_path / "out.mov", flags)
     assert summary.frames == 30
     assert summary.swapped_frames > 10

@@ -86,7 +86,6 @@ _PROCESSORS = (
     "age_modifier",
     "background_remover",
     "deep_swapper",
-    "download_providers",
     "expression_restorer",
     "face_debugger",
     "face_editor",

@@ -124,7 +124,7 @@ face_detector_model = retinaface
 face_detector_angles = 0 90
 face_detector_size =
 [face_selector]
-face_selector_gender = auto
+face_selector_gender = unsure
 reference_face_distance = 0.25
 [face_masker]
 face_mask_types = box occlusion

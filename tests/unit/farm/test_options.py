@@ -18,6 +18,7 @@ from farm.runner import farm_options
 from farm.submission import build_job
 from farm.toml import commented, written
 from scheduler.errors import SettingInvalid
+from scheduler.identities import SPACES
 from scheduler.jobs import JobSpec
 
 CHANGES: list[tuple[str, object, Callable[[JobSpec], object], object]] = [
@@ -36,6 +37,7 @@ CHANGES: list[tuple[str, object, Callable[[JobSpec], object], object]] = [
     ("reference.face_position", "2", lambda j: j.faces.reference_position, 2),
     ("reference.distance", "0.4", lambda j: j.faces.distance, 0.4),
     ("reference.face_distance", "0.2", lambda j: j.faces.distance, 0.4),
+    ("face_recognizer.model", "arcface", lambda j: j.recognizer, "arcface"),
     ("face_detector.model", "retinaface", lambda j: j.analysis.detector.model, "retinaface"),
     ("face_detector.size", "320x320", lambda j: j.analysis.detector.size, 320),
     ("face_detector.margin", ["10 20"], lambda j: j.analysis.detector.margin, (10, 20, 10, 20)),
@@ -85,6 +87,7 @@ WHERE = {
     "address": ("head:6379", "address", "head:6379"),
     "ray": (False, "ray", False),
     "keep": (True, "keep", True),
+    "license_policy": ("commercial", "license_policy", "commercial"),
 }
 
 
@@ -135,7 +138,7 @@ def test_the_rest_of_the_options(tmp_path: Path) -> None:
         ("face_detector.margin", ["101"]),
         ("face_detector.score", "1.1"),
         ("face_selector.age_end", "101"),
-        ("face_selector.gender", "auto"),
+        ("face_selector.gender", "any"),
         ("face_swapper.weight", "-0.1"),
         ("face_tracker.score", "0.6"),
         ("face_mask.types", ["hat"]),
@@ -174,6 +177,14 @@ def test_options_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(SettingInvalid, match=words):
         job(tmp_path, layer)
+
+
+def test_a_distance_on_facefusions_scale_suits_the_recogniser(tmp_path: Path) -> None:
+    theirs: dict[str, Any] = {"reference": {"face_distance": "0.3"}}
+    assert job(tmp_path, theirs).faces.distance == pytest.approx(SPACES["dlib"].same)
+    arcface = theirs | {"face_recognizer": {"model": "arcface"}}
+    assert job(tmp_path, arcface).faces.distance == pytest.approx(SPACES["arcface"].same, abs=1e-3)
+    assert job(tmp_path, {}).faces.distance is None
 
 
 def test_a_reference_is_a_picture_or_a_frame(tmp_path: Path) -> None:
