@@ -168,7 +168,11 @@ class Toolbox:
         return swappers
 
     def _network(self, name: str) -> Runtime:
-        return open_network(ModelStore(self.kit.cache_dir), name, threads=self.kit.threads)
+        return open_network(self._store, name, threads=self.kit.threads)
 
     def _model(self, name: str) -> Path:
-        return ModelStore(self.kit.cache_dir).path(name)
+        return self._store.path(name)
+
+    @cached_property
+    def _store(self) -> ModelStore:
+        return ModelStore(self.kit.cache_dir)

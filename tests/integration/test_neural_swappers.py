@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,7 +23,9 @@ from actors.swap_needs import swap_crop_size, swap_models
 from actors.swapper_specs import ENHANCERS, SWAPPERS
 from actors.toolbox import LaneKit
 from benchmarks.standins import standin_store
+from cluster.analyses import AnalysisCache
 from cluster.inline import InlineExecutor
+from cluster.service import JobService
 from kernels.api import plane_touched
 from kernels.picture import PictureFormat
 from scheduler import hands as hand_tables
@@ -37,6 +39,7 @@ from scheduler.jobs import (
     EncoderSettings,
     EnhancerSettings,
     JobSpec,
+    JobSummary,
     LaneTask,
     RenderTask,
     Segment,
@@ -46,7 +49,7 @@ from scheduler.jobs import (
 from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
 from scheduler.tracks import from_table
-from tests.integration.films import planes, trim
+from tests.integration.films import planes, shown_pts, trim
 from tests.unit.actors.test_pipeline import finish, spawn
 
 FRAMES = 9
@@ -169,28 +172,27 @@ class Film:
             segments.append(segment)
         return [each for segment in segments for each in segment.frame_hashes], segments, job
 
+    def check_untouched(self, segments: list[Segment]) -> None:
+        (segment,) = segments
+        check_untouched(self.index, [Path(segment.path)], Path(segment.masks_path))
+
 
 @pytest.fixture
 def film(index: VideoIndex, tracks: pa.Table, samples: dict[str, Path], tmp_path: Path) -> Film:
     return Film(index, tracks, samples["astronaut"], tmp_path)
 
 
-def frames_of(segments: list[Segment]) -> Iterator[tuple[np.ndarray, ...]]:
-    for segment in segments:
-        yield from planes(Path(segment.path))
-
-
-def check_untouched(film: Film, segments: list[Segment]) -> float:
+def check_untouched(index: VideoIndex, films: Sequence[Path], masks: Path) -> float:
     """Every sample outside the recorded masks is the source's.
 
+    Args:
+        films: the result, in one file or in segments.
     Returns: the largest mean change of luma inside the mask in any frame.
     """
-    fmt = PictureFormat(width=film.index.width, height=film.index.height)
-    masks = [RecordedMasks(segment.masks_path) for segment in segments]
-    (recorded,) = masks
-    most = 0.0
-    count = 0
-    before, after = planes(Path(film.index.path)), frames_of(segments)
+    fmt = PictureFormat(width=index.width, height=index.height)
+    recorded = RecordedMasks(masks)
+    most, count = 0.0, 0
+    before, after = planes(Path(index.path)), chain.from_iterable(map(planes, films))
     for at, (old, new) in enumerate(zip(before, after, strict=True)):
         touched = recorded.mask(at, fmt.width, fmt.height)
         assert 0.005 < touched.mean() < 0.8
@@ -204,15 +206,56 @@ def check_untouched(film: Film, segments: list[Segment]) -> float:
     return most
 
 
+@pytest.fixture(scope="module")
+def analyses(tmp_path_factory: pytest.TempPathFactory) -> AnalysisCache:
+    return AnalysisCache(tmp_path_factory.mktemp("analyses"), 1 << 30, "this test")
+
+
+def whole_job(
+    store: ModelStore, analyses: AnalysisCache, swap: SwapSettings, media: Path, folder: Path
+) -> JobSummary:
+    """A job from its probe to the published film, in this process; the film is ``out.mkv``."""
+    job = JobSpec(
+        job_id="neural",
+        media=str(media),
+        output=str(folder / "out.mkv"),
+        folder=str(folder / "job"),
+        swap=swap,
+        encoder=EncoderSettings(codec="ffv1"),
+        analysis=AnalyseSettings(occlusion=False),
+        masks_output=str(folder / "masks.parquet"),
+        chunk_seconds=0.2,
+    )
+    service = JobService(
+        open_executor=lambda: InlineExecutor(LaneKit(cache_dir=store.cache)),
+        check_sources=lambda spec: None,
+        watch=lambda snapshot: None,
+        note=lambda sentence: None,
+        marking={},
+        analyses=analyses,
+    )
+    return service.run(job)
+
+
 @pytest.mark.parametrize("model", SWAPPERS)
-def test_every_swapper(standins: ModelStore, film: Film, model: str) -> None:
-    assert all(standins.registry[name].standin for name in swap_models(film.swap(model)))
-    run = lane(standins)
-    hashes, segments, _ = film.render(run, film.swap(model))
-    assert len(set(hashes)) == FRAMES
-    assert [segment.swapped_frames for segment in segments] == [FRAMES]
+def test_every_swapper_makes_a_film(
+    standins: ModelStore,
+    analyses: AnalysisCache,
+    index: VideoIndex,
+    samples: dict[str, Path],
+    tmp_path: Path,
+    model: str,
+) -> None:
+    swap = SwapSettings(model=model, sources=(str(samples["astronaut"]),))
+    assert all(standins.registry[name].standin for name in swap_models(swap))
+    summary = whole_job(standins, analyses, swap, Path(index.path), tmp_path)
+    assert (summary.frames, summary.swapped_frames) == (FRAMES, FRAMES)
+    assert summary.chunks > 1
+    assert summary.crop_size == SWAPPERS[model].size
+    assert shown_pts(tmp_path / "out.mkv") == pytest.approx(shown_pts(Path(index.path)), abs=1e6)
+    changed = check_untouched(index, [tmp_path / "out.mkv"], tmp_path / "masks.parquet")
     # The stand-ins tint by the source; far more would be a picture read wrongly.
-    assert 0.5 < check_untouched(film, segments) < 40
+    assert 0.5 < changed < 40
 
 
 MASKS = {
@@ -231,7 +274,7 @@ def test_every_mask_type(standins: ModelStore, film: Film, masks: MaskSettings) 
     run = lane(standins)
     plain, _, _ = film.render(run, film.swap("hyperswap_1b_256"))
     hashes, segments, _ = film.render(run, film.swap("hyperswap_1b_256", masks=masks))
-    check_untouched(film, segments)
+    film.check_untouched(segments)
     assert not set(hashes) & set(plain)
 
 
@@ -250,7 +293,7 @@ def test_every_option_makes_other_frames(standins: ModelStore, film: Film) -> No
     seen, _, _ = film.render(run, film.swap("inswapper_128"))
     for option in OPTIONS.values():
         hashes, segments, _ = film.render(run, film.swap("inswapper_128", **option))
-        check_untouched(film, segments)
+        film.check_untouched(segments)
         assert not set(hashes) & set(seen)
         seen += hashes
 
@@ -262,7 +305,7 @@ def test_every_enhancer(standins: ModelStore, film: Film, name: str) -> None:
     model = "mesh" if ENHANCERS[name].size > 512 else "hyperswap_1a_256"
     hashes, segments, _ = film.render(lane(standins), film.swap(model, enhancer=settings))
     assert len(set(hashes)) == FRAMES
-    check_untouched(film, segments)
+    film.check_untouched(segments)
 
 
 ALL = {
