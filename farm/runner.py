@@ -18,8 +18,10 @@ from actors.face_networks import (
     CLASSIFIER,
     RECOGNIZERS,
     analysis_models,
+    check_faces,
     models_of,
     portrait_models,
+    readers_of,
 )
 from actors.fingerprint import analysis_fingerprint
 from actors.inference.networks import resolve_precision
@@ -195,13 +197,22 @@ def survey_job(job: JobSpec, settings: Settings, options: FarmOptions, display: 
 
 def _settled(job: JobSpec, settings: Settings) -> JobSpec:
     """A job whose precision no lane has to choose."""
-    swap = job.swap
-    if swap.model == MESH_SWAPPER:
-        return replace(job, swap=replace(swap, precision="fp32"))
-    check_swap(swap)
+    check_swap(job.swap)
+    check_faces(job)
     store = ModelStore(settings.cache_dir)
-    precision = resolve_precision(store, swap.model, swap.precision)
-    return replace(job, swap=replace(swap, precision=precision))
+    swappers = () if job.swap.model == MESH_SWAPPER else (job.swap.model,)
+    enhancer, landmarker = job.swap.enhancer, job.analysis.landmarker
+    enhancers = (enhancer.model,) if enhancer.model else ()
+    swap = replace(
+        job.swap,
+        precision=resolve_precision(store, swappers, job.swap.precision),
+        enhancer=replace(
+            enhancer, precision=resolve_precision(store, enhancers, enhancer.precision)
+        ),
+    )
+    points = resolve_precision(store, readers_of(landmarker), landmarker.precision)
+    analysis = replace(job.analysis, landmarker=replace(landmarker, precision=points))
+    return replace(job, swap=swap, analysis=analysis)
 
 
 @contextmanager
