@@ -83,9 +83,10 @@ class CanvasDetector:
         found = []
         for head in self._heads:
             seen = head.look(canvas, self._score)
-            corners = apply(back, seen.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
-            points = apply(back, seen.points)
-            for box, five, score in zip(corners, points, seen.scores.tolist(), strict=True):
+            good = np.isfinite(seen.boxes).all(axis=1) & np.isfinite(seen.points).all(axis=(1, 2))
+            corners = apply(back, seen.boxes[good].reshape(-1, 2, 2)).reshape(-1, 4)
+            points = apply(back, seen.points[good])
+            for box, five, score in zip(corners, points, seen.scores[good].tolist(), strict=True):
                 found.append(Detection(box=box, keypoints=five, score=score))
         return found
 

@@ -14,7 +14,7 @@ from actors.inference.runtime import Runtime
 from actors.landmarker import FaceLandmarker, Landmarker
 from actors.scrfd import ScrfdHead
 from actors.search import MAX_OVERLAP, FaceSearch
-from actors.swap_needs import swap_models
+from actors.swapper_specs import SWAPPERS
 from actors.yolo_face import YoloFaceHead
 from actors.yunet import YunetHead
 from scheduler.classes import AUTO, GENDERS, RACES
@@ -134,7 +134,8 @@ def models_of(job: JobSpec) -> tuple[str, ...]:
 
 def recognizer_for(swap: SwapSettings) -> str:
     """Which recogniser suits a job that names none: the one that its swapper loads anyway."""
-    return "arcface" if RECOGNIZERS["arcface"] in swap_models(swap) else "dlib"
+    spec = SWAPPERS.get(swap.model)
+    return "arcface" if spec is not None and spec.picture is None else "dlib"
 
 
 def build_detector(

@@ -117,7 +117,7 @@ class Landmarker68:
         """See ``Landmarker``; a face is one because the detector says so."""
         back = invert(display)
         five = detection.five
-        if float(np.ptp(five, axis=0).max()) < 1.0:
+        if not _spread(five):
             lost = np.repeat(five[:1], 68, axis=0)
             return Mesh(landmarks=apply(back, lost), presence=0.0, is_face=False)
         completed = self._complete(five)
@@ -156,6 +156,8 @@ class Landmarker68:
             others, other = reader.read(crop)
             if other - LEAD >= score:
                 points, score = others, other
+        if not _spread(points):
+            points, score = np.zeros((68, 2)), 0.0
         return apply(invert(affine), points), score
 
 
@@ -207,6 +209,11 @@ def crop_planes(crop: Crop) -> NDArray[np.float32]:
     """float32 [1, 3, 256, 256] B'G'R' 0..1."""
     planes = np.ascontiguousarray(crop[..., ::-1].transpose(2, 0, 1), np.float32)
     return planes[None] * np.float32(1 / 255)
+
+
+def _spread(points: Points) -> bool:
+    """Whether points [n, 2] are those of a face: numbers, and not all in one place."""
+    return bool(np.isfinite(points).all()) and float(np.ptp(points, axis=0).max()) >= 1.0
 
 
 def _share(value: float, sure: float) -> float:

@@ -205,7 +205,7 @@ def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iter
     job = task.job
     hashes: list[str] = []
     swapped = 0
-    with Encoder(task.index, job.encoder, LaneFiles(task).segment) as stage:
+    with Encoder(task.index, job.encoder, LaneFiles(task).segment, job.cut.rate) as stage:
         for frame in frames:
             if _inside(task.chunk, frame):
                 stage.encode(frame)

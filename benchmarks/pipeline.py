@@ -33,7 +33,7 @@ from actors.transport.shm import Ring
 from farm.config import load_settings
 from farm.progress import JsonDisplay
 from farm.runner import FarmOptions, run_job
-from farm.submission import build_job, encoder_settings
+from farm.submission import build_job
 from kernels.geometry import display_affine
 from scheduler.chunks import Chunk
 from scheduler.jobs import JobSpec, JobSummary, RenderTask
@@ -94,12 +94,10 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         job = build_job(
-            settings,
+            settings.model_copy(update={"work_dir": Path(folder)}),
             video=film,
             sources=[source],
             output=Path(folder, f"out{film.suffix}"),
-            encoder=encoder_settings(settings, codec=None, preset=None, quality=None, pix_fmt=""),
-            work_dir=Path(folder),
         )
         job = replace(job, identities=given.people)
         summary = run_job(job, settings, options, JsonDisplay(nowhere))

@@ -23,6 +23,7 @@ from actors.segments import sync_folder
 from scheduler.hands import SCHEMA as HANDS_SCHEMA
 from scheduler.identities import SPACES
 from scheduler.jobs import AnalyseSettings, Analysis, PortraitSettings
+from scheduler.output import CutSettings
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, SCHEMA
 
 FACES: Final = "faces.parquet"
@@ -52,11 +53,17 @@ class AnalysisCache:
         self._limit = limit
         self._program = program
 
-    def key(self, media: Path, settings: AnalyseSettings) -> str:
-        """The name under which the analysis of a film is kept. Reads the whole file."""
+    def key(self, media: Path, settings: AnalyseSettings, cut: CutSettings | None = None) -> str:
+        """The name under which the analysis of a film is kept. Reads the whole file.
+
+        Args:
+            cut: which of its frames were looked at; None: all.
+        """
         with media.open("rb") as file:
             film = hashlib.file_digest(file, "sha256").hexdigest()
-        return hashlib.sha256(f"{film}\n{settings}\n{self._program}".encode()).hexdigest()[:32]
+        name = f"{film}\n{settings}\n{self._program}"
+        name += "" if cut is None or cut.whole else f"\n{cut}"
+        return hashlib.sha256(name.encode()).hexdigest()[:32]
 
     def find(
         self, key: str, *, portraits: PortraitSettings, occlusion: bool, folder: Path

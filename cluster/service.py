@@ -23,6 +23,7 @@ from actors.face_networks import check_faces
 from actors.muxer import check_container, join
 from actors.prober import probe
 from actors.stages import analysis_halo
+from actors.stills import Still, check_still, read_still, write_still, write_target
 from actors.swap_needs import swap_crop_size
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
@@ -55,6 +56,7 @@ from scheduler.ledger import (
 from scheduler.media import VideoIndex
 from scheduler.progress import JobSnapshot
 from scheduler.tally import Tally
+from scheduler.timeline import cut, localised, result_of, span_of
 
 POLL_SECONDS: Final = 0.2
 
@@ -63,7 +65,14 @@ POLL_SECONDS: Final = 0.2
 class _Film:
     """What the service learns of the film while the job goes on."""
 
+    whole: VideoIndex
+    """Of the file."""
     index: VideoIndex
+    """Of the frames that are worked on (``scheduler.timeline``)."""
+    result: VideoIndex
+    """Of the result."""
+    still: Still | None = None
+    """The picture, where the target is one."""
     chunks: dict[Kind, tuple[Chunk, ...]] = field(default_factory=dict)
     analyses: dict[int, Analysis] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
@@ -153,7 +162,8 @@ class JobService:
         check_faces(job)
         with self._folder(job, keep):
             film = self._probe(job)
-            for sentence in check_container(film.index, Path(job.output), job.encoder):
+            job = localised(job, film.whole)
+            for sentence in self._check_output(job, film):
                 self._note(sentence)
             self._check_sources(job)
             self._announce(job, "start")
@@ -170,6 +180,7 @@ class JobService:
         check_faces(job)
         with self._folder(job, keep=False):
             film = self._probe(job)
+            job = localised(job, film.whole)
             self._check_sources(job)
             began = time.monotonic()
             if film.cached:
@@ -214,10 +225,20 @@ class JobService:
 
     def _probe(self, job: JobSpec) -> _Film:
         self._announce(job, "probe")
-        index = probe(job.media)
-        film = _Film(index=index, census=Census(index.frames))
+        still = read_still(Path(job.media)) if job.still else None
+        if still is not None:
+            write_target(still, Path(job.still_target))
+        whole = probe(job.still_target if still else job.media)
+        index = cut(whole, job.cut)
+        film = _Film(
+            whole=whole,
+            index=index,
+            result=result_of(index, job.cut.rate, job.encoder.scale),
+            census=Census(index.frames),
+            still=still,
+        )
         if self._analyses is not None:
-            film.key = self._analyses.key(Path(job.media), job.analysis)
+            film.key = self._analyses.key(Path(job.media), job.analysis, job.cut)
             found = self._analyses.find(
                 film.key,
                 portraits=job.portraits,
@@ -230,6 +251,14 @@ class JobService:
                 film.analyses = {0: found}
                 film.chunks["analyse"] = (Chunk(index=0, start=0, stop=index.frames),)
         return film
+
+    def _check_output(self, job: JobSpec, film: _Film) -> tuple[str, ...]:
+        """What of the film the result will not have; asked before any work is done."""
+        output = Path(job.output)
+        if film.still is not None:
+            return check_still(film.still, output, job.image)
+        span = span_of(film.whole, film.index)
+        return check_container(film.result, output, job.encoder, job.sound, span)
 
     def _drive(
         self, job: JobSpec, film: _Film, executor: Executor, *, survey: bool = False
@@ -366,7 +395,17 @@ class JobService:
         self._tally = None
         self._announce(job, "join")
         segments = [film.segments[chunk.index] for chunk in film.chunks["render"]]
-        join(film.index, segments, Path(job.partial), marking=self._marking)
+        if film.still is not None:
+            write_still(film.still, segments, Path(job.partial), job.image, self._marking)
+        else:
+            join(
+                film.result,
+                segments,
+                Path(job.partial),
+                marking=self._marking,
+                sound=job.sound,
+                span=span_of(film.whole, film.index),
+            )
         self._announce(job, "publish")
         if job.hashes_output:
             publish_hashes(film.index, segments, Path(job.hashes_output))

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +66,18 @@ class FarmOptions:
     """Mirrors to fetch models from, in this order; none: all in theirs."""
 
 
+def farm_options(settings: Settings) -> FarmOptions:
+    """Where a job runs by the settings in force."""
+    return FarmOptions(
+        address=settings.address or None,
+        ray=settings.ray,
+        lanes=settings.lanes,
+        processes=settings.lane.processes,
+        keep=settings.keep,
+        license_policy=settings.license_policy,
+    )
+
+
 def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
     """Container metadata that says, to people and to programs, that faces were altered.
 
@@ -71,6 +85,7 @@ def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
         models: those that the job uses.
     """
     program = f"swapfarm {version('swapfarm')}"
+    kind = "picture" if job.still else "video"
     facts: dict[str, object] = {
         "altered": "faces",
         "program": program,
@@ -83,7 +98,7 @@ def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
     standins = [each.name for each in models if each.standin]
     if standins:
         facts["standins"] = standins
-    comment = f"Faces in this video were altered by {program} (swapper: {job.swap.model})."
+    comment = f"Faces in this {kind} were altered by {program} (swapper: {job.swap.model})."
     if standins:
         comment += f" Made with stand-ins that know no faces: {', '.join(standins)}."
     return {
@@ -92,14 +107,67 @@ def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
     }
 
 
-def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Display) -> JobSummary:
+class Lanes:
+    """Brings lanes up for one job after the other. A Ray session stays until all are done.
+
+    Args:
+        settings: where models are.
+        options: where jobs run.
+    """
+
+    def __init__(self, settings: Settings, options: FarmOptions) -> None:
+        self._kit = LaneKit(cache_dir=settings.cache_dir)
+        self._options = options
+        self._stack = ExitStack()
+        self._session: Session | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def open(self, display: Display) -> Executor:
+        """Lanes for one job; the caller closes them.
+
+        Raises:
+            ClusterUnreachable: there is no Ray to be had.
+        """
+        options = self._options
+        if not options.ray:
+            return InlineExecutor(self._kit)
+        if self._session is None:
+            self._session = self._stack.enter_context(Session.open(options.address))
+        session = self._session
+        lanes, processes = choose_layout(
+            session.cpus, lanes=options.lanes, processes=options.processes
+        )
+        display.event("lanes", lanes=lanes, processes=processes, local=session.local)
+        return RayExecutor(session, self._kit, lanes, lane_processes(processes))
+
+
+def run_job(
+    job: JobSpec,
+    settings: Settings,
+    options: FarmOptions,
+    display: Display,
+    lanes: Lanes | None = None,
+) -> JobSummary:
     """Run one job to its end in this process and its lanes.
+
+    Args:
+        lanes: for several jobs; None: those that ``options`` name, for this one.
 
     Raises:
         SwapfarmError: why it cannot be finished; nothing of it is left.
     """
     job = _settled(job, settings)
-    with _service(job, settings, options, display) as (service, used):
+    with _service(job, settings, options, display, lanes) as (service, used):
         summary = replace(service.run(job, keep=options.keep), models=tuple(used))
     rates = measured(summary, lanes_of(options))
     if rates is not None:
@@ -152,7 +220,11 @@ def _settled(job: JobSpec, settings: Settings) -> JobSpec:
 
 @contextmanager
 def _service(
-    job: JobSpec, settings: Settings, options: FarmOptions, display: Display
+    job: JobSpec,
+    settings: Settings,
+    options: FarmOptions,
+    display: Display,
+    lanes: Lanes | None = None,
 ) -> Iterator[tuple[JobService, list[ModelRecord]]]:
     """The job's service, and the models that it uses: known once its sources are checked."""
     store = ModelStore(settings.cache_dir, fetcher=Fetcher(providers=options.providers))
@@ -205,19 +277,9 @@ def _service(
             ),
         )
     with ExitStack() as stack:
-
-        def open_executor() -> Executor:
-            if not options.ray:
-                return InlineExecutor(kit)
-            session = stack.enter_context(Session.open(options.address))
-            lanes, processes = choose_layout(
-                session.cpus, lanes=options.lanes, processes=options.processes
-            )
-            display.event("lanes", lanes=lanes, processes=processes, local=session.local)
-            return RayExecutor(session, kit, lanes, lane_processes(processes))
-
+        ours = lanes or stack.enter_context(Lanes(settings, options))
         service = JobService(
-            open_executor=open_executor,
+            open_executor=lambda: ours.open(display),
             check_sources=check_sources,
             watch=display.update,
             note=lambda sentence: display.event("note", sentence),

@@ -93,6 +93,12 @@ class IdentityUnknown(InputError):
     code = "identity.unknown"
 
 
+class EncoderUnavailable(InputError):
+    """A codec that this machine, or this build of FFmpeg, does not have."""
+
+    code = "encoder.unavailable"
+
+
 class LandmarksUnfit(InputError):
     """The landmarker gives other points than the swapper wears."""
 
@@ -222,6 +228,13 @@ class AttemptsExhausted(LaneError):
 class ClusterUnreachable(SwapfarmError):
     code = "cluster.unreachable"
     exit_code = 8
+
+
+class BatchFailed(SwapfarmError):
+    """Some jobs of a batch failed; the others are done."""
+
+    code = "batch.failed"
+    exit_code = 9
 
 
 class Cancelled(SwapfarmError):

@@ -10,6 +10,7 @@ from scheduler.classes import ClassFilter
 from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
+from scheduler.output import STILLS, CutSettings, ImageSettings, SoundSettings
 from scheduler.provenance import ModelRecord
 
 WARMUP: Final = 12
@@ -24,7 +25,7 @@ class EncoderSettings:
     """How segments are encoded. Part of the job: the same on every lane, whatever its machine."""
 
     codec: str = "libx264"
-    """libx264, libx265, libsvtav1 or ffv1 (lossless)."""
+    """One of ``scheduler.output.VIDEO_ENCODERS``."""
     preset: str = "veryfast"
     quality: int = 18
     """CRF on the codec's own scale; not used by lossless codecs."""
@@ -32,6 +33,8 @@ class EncoderSettings:
     """FFmpeg's name; empty: the source's own format."""
     threads: int = 1
     """Encoder threads. A different number may give different bytes, so it belongs to the job."""
+    scale: float = 1.0
+    """Size of the result over the film's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +205,9 @@ class JobSpec:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     analysis: AnalyseSettings = field(default_factory=AnalyseSettings)
     stabilize: StabilizeSettings = field(default_factory=StabilizeSettings)
+    cut: CutSettings = field(default_factory=CutSettings)
+    sound: SoundSettings = field(default_factory=SoundSettings)
+    image: ImageSettings = field(default_factory=ImageSettings)
     chunk_seconds: float = 8.0
     smooth: bool = True
     """Smooth the faces' trajectories after the stitch (``scheduler.smooth``)."""
@@ -233,6 +239,16 @@ class JobSpec:
         """The half-written result: beside ``output``, so that a rename publishes it."""
         folder, _, name = self.output.rpartition("/")
         return f"{folder}/.{self.job_id}.partial.{name.rpartition('.')[2]}"
+
+    @property
+    def still(self) -> bool:
+        """The target is a picture, by its name."""
+        return self.media.lower().endswith(STILLS)
+
+    @property
+    def still_target(self) -> str:
+        """Of a picture: what lanes read instead, upright and without transparency."""
+        return f"{self.folder}/target.png"
 
     @property
     def tracks(self) -> str:

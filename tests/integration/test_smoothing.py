@@ -15,7 +15,6 @@ from farm.config import load_settings
 from farm.progress import JsonDisplay
 from farm.runner import FarmOptions, run_job
 from farm.submission import build_job
-from scheduler.jobs import EncoderSettings
 from scheduler.tracks import from_table
 from tests.integration.films import trim
 
@@ -25,20 +24,22 @@ FRAMES = 40
 def test_a_job_smooths_over_its_chunks_unless_told_not_to(
     models: ModelStore, samples: dict[str, Path], tmp_path: Path
 ) -> None:
-    settings = load_settings()
     clip = trim(samples["single_face"], tmp_path / "clip.mp4", FRAMES)
 
     def tracks(name: str, *, seconds: float, smooth: bool = True) -> pa.Table:
+        flags = {
+            "encoder": {"preset": "ultrafast"},
+            "face_swapper": {"crop_size": 128},
+            "chunk_seconds": seconds,
+            "smooth": smooth,
+            "work_dir": tmp_path / "jobs",
+        }
+        settings = load_settings(flags=flags)
         job = build_job(
             settings,
             video=clip,
             sources=[samples["astronaut"]],
             output=tmp_path / f"{name}.mp4",
-            encoder=EncoderSettings(preset="ultrafast"),
-            crop_size=128,
-            chunk_seconds=seconds,
-            smooth=smooth,
-            work_dir=tmp_path / "jobs",
         )
         options = FarmOptions(ray=False, keep=True)
         summary = run_job(replace(job), settings, options, JsonDisplay(io.StringIO()))

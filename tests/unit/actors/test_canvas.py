@@ -247,6 +247,20 @@ def test_answers_of_several_heads_are_put_together() -> None:
     np.testing.assert_allclose(faces[1].box.reshape(2, 2).mean(axis=0), centre, atol=1.0)
 
 
+def test_what_is_no_number_is_no_face() -> None:
+    picture, _ = disc(0)
+    points = np.zeros((3, 5, 2))
+    points[1] = np.inf
+    boxes = np.array([[0.0, 0, 9, 9], [20, 0, 29, 9], [40, 0, np.nan, 9]])
+
+    class Broken:
+        def look(self, canvas: NDArray[np.uint8], min_score: float) -> Found:
+            return Found(boxes=boxes, points=points, scores=np.ones(3))
+
+    faces = CanvasDetector([Broken()]).detect(picture, np.eye(2, 3), CpuKernels())
+    assert len(faces) == 1
+
+
 def test_suppression_is_the_plain_rule() -> None:
     rng = np.random.default_rng(3)
     faces = []

@@ -164,11 +164,16 @@ def test_an_unsure_reader_is_not_believed_and_a_silent_one_is_not_asked() -> Non
     wanted = face_68()
     seen = Detection(box=box_of(wanted), keypoints=five_of(wanted), score=0.7)
     known = completer(apply(unit_frame(five_of(wanted)), wanted))
-    unsure = Reader(np.zeros((68, 2)), 0.5)
+    unsure = Reader(face_68(90, 120, 130), 0.5)
     mesh = Landmarker68([unsure], known, 0.5).locate(film, seen, display, KERNELS)
     np.testing.assert_allclose(mesh.landmarks, wanted, atol=1e-4)
     assert (mesh.presence, mesh.is_face) == (0.5, True)
     assert not Landmarker68([unsure], known, 0.5).relocate(film, wanted, display, KERNELS).is_face
+    for wrong in (np.full((68, 2), np.nan), np.full((68, 2), 90.0)):
+        landmarker = Landmarker68([Reader(wrong, 1.0)], known, 0.5)
+        mesh = landmarker.locate(film, seen, display, KERNELS)
+        np.testing.assert_allclose(mesh.landmarks, wanted, atol=1e-4)
+        assert not landmarker.relocate(film, wanted, display, KERNELS).is_face
     silent = Reader(np.zeros((68, 2)), 1.0)
     mesh = Landmarker68([silent], known, 0.0).locate(film, seen, display, KERNELS)
     np.testing.assert_allclose(mesh.landmarks, wanted, atol=1e-4)
@@ -178,11 +183,12 @@ def test_an_unsure_reader_is_not_believed_and_a_silent_one_is_not_asked() -> Non
 @pytest.mark.parametrize(("peppa", "first"), [(0.69, True), (0.71, False), (0.9, False)])
 def test_of_two_readers_the_smaller_one_must_be_clearly_better(peppa: float, first: bool) -> None:
     wanted = face_68()
-    readers = [Reader(np.full((68, 2), 10.0), 0.5), Reader(np.full((68, 2), 90.0), peppa)]
+    inner = face_68(100, 128, 128)
+    readers = [Reader(inner, 0.5), Reader(inner + 9.0, peppa)]
     landmarker = Landmarker68(readers, completer(wanted), 0.2)
     mesh = landmarker.relocate(picture(), wanted, np.eye(2, 3), KERNELS)
     inside = apply(face_crop(box_of(wanted), 0), mesh.landmarks)
-    np.testing.assert_allclose(inside, 10.0 if first else 90.0, atol=1e-6)
+    np.testing.assert_allclose(inside, inner if first else inner + 9.0, atol=1e-6)
     assert readers[0].crops[0] is readers[1].crops[0], "the crop is cut once"
 
 

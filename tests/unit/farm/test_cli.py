@@ -57,7 +57,11 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
         (["submit", "film.mp4", "--sorce", "a.png"], "--source"),
         (["submit", "film.mp4"], "--source"),
         (["submit", "film.mp4", "-s", "a.png", "--lanes", "many"], "--lanes"),
-        (["submit", "-s", "a.png"], "VIDEO"),
+        (["submit", "-s", "a.png"], "TARGET"),
+        (["submit", "a.mp4", "-t", "b.mp4", "-s", "a.png"], "two targets"),
+        (["submit", "a.mp4", "-s", "a.png", "--face-order", "left-right"], "--face-order"),
+        (["submit", "a.mp4", "-s", "a.png", "--reference-distance", "1"], "--reference-distance"),
+        (["submit", "a.mp4", "-s", "a.png", "--face-mask-types", "box", "hat"], "hat"),
         (["doctor", "extra"], "extra"),
     ],
 )
