@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from actors.arcface import SIZE as CHIP
 from actors.arcface import ArcFace
 from actors.decoder import Decoder
+from actors.face_networks import READERS
+from actors.fan import SIZE as READ
+from actors.fan import box_of, crop_planes, face_crop, lighten, quarter
 from actors.formats import picture_format
 from actors.frames import SlotLayout
 from actors.identity_source import source_embedding
@@ -26,7 +29,7 @@ from actors.swapper_specs import ENHANCERS, HALF, RECOGNISER, SWAPPERS, SwapperS
 from actors.toolbox import Toolbox
 from actors.transport.shm import Ring
 from kernels.geometry import Affine, apply, compose, display_affine
-from kernels.templates import template_affine
+from kernels.templates import ibug_points, template_affine
 from scheduler.errors import SettingInvalid
 
 Floats = NDArray[np.float32]
@@ -93,7 +96,7 @@ def film_crops(
 def calibration_rows(
     name: str, media: Path, store: ModelStore, tools: Toolbox, count: int
 ) -> list[Row]:
-    """Inputs of a swapper or an enhancer as a render of the film would make them.
+    """Inputs of a swapper, an enhancer or a landmarker as a job with the film would make them.
 
     A swapper gets each face with the identity of another one of the film.
 
@@ -117,11 +120,15 @@ def calibration_rows(
         names = [tensor for tensor, _ in store.registry[name].inputs]
         half = np.full(1, 0.5)  # a fidelity, for those who ask
         return [{each: half if each == "weight" else row for each in names} for row in planes]
+    if name in READERS:
+        crops = [crop for (crop,) in film_crops(media, tools, [(_reader_cut, READ)], count)]
+        eights = (np.asarray(np.rint(crop * np.float32(255)), np.uint8) for crop in crops)
+        return [{"input": crop_planes(lighten(crop))} for crop in eights]
     if name not in SWAPPERS:
         raise SettingInvalid(
             f"{name!r} to be quantised",
-            f"one of {', '.join((*SWAPPERS, *ENHANCERS))}",
-            "choose a swapper or a face enhancer: with the others nothing is gained",
+            f"one of {', '.join((*SWAPPERS, *ENHANCERS, *READERS))}",
+            "choose a swapper, an enhancer or a landmarker: with the others nothing is gained",
         )
     spec = SWAPPERS[name]
     cuts = [_cut(spec.template, spec.size)]
@@ -139,6 +146,11 @@ def calibration_rows(
 
 def _cut(template: str, size: int) -> Cut:
     return (lambda landmarks: template_affine(landmarks, template, size)), size
+
+
+def _reader_cut(landmarks: NDArray[np.floating]) -> Affine:
+    points = ibug_points(landmarks)
+    return face_crop(box_of(points), quarter(points))
 
 
 def _planes(crop: Floats, mean: Sequence[float], std: Sequence[float]) -> Floats:

@@ -9,6 +9,7 @@ from typing import Final
 from actors.canvas import CanvasDetector, Head
 from actors.detector import Detector, FaceDetector
 from actors.fan import Fan, Landmarker68, PeppaWutz, Reader68
+from actors.inference.networks import PRECISIONS, file_name
 from actors.inference.runtime import Runtime
 from actors.landmarker import FaceLandmarker, Landmarker
 from actors.scrfd import ScrfdHead
@@ -27,6 +28,7 @@ BLAZEFACE: Final = "face_detection_full_range"
 MESH: Final = "face_landmark"
 RETINAFACE, SCRFD, YOLO, YUNET = "retinaface_10g", "scrfd_2.5g", "yoloface_8n", "yunet_2023_mar"
 FAN, PEPPA, COMPLETER = "2dfan4", "peppa_wutz", "fan_68_5"
+READERS: Final = (FAN, PEPPA)
 RECOGNIZERS: Final[Mapping[str, str]] = {
     "dlib": "dlib_face_recognition_resnet_128",
     "arcface": "arcface_w600k_r50",
@@ -64,6 +66,7 @@ def check_faces(job: JobSpec) -> None:
     for option, word, words in (
         ("--face-detector-model", detector.model, DETECTORS),
         ("--face-landmarker-model", landmarker.model, LANDMARKERS),
+        ("--precision", landmarker.precision, PRECISIONS),
         ("--face-recognizer", job.recognizer, tuple(SPACES)),
         ("--face-selector-gender", choice.gender, ("", AUTO, *GENDERS)),
         ("--face-selector-race", choice.race, ("", AUTO, *dict.fromkeys(RACES))),
@@ -99,7 +102,17 @@ def check_faces(job: JobSpec) -> None:
 
 def analysis_models(settings: AnalyseSettings) -> tuple[str, ...]:
     """Names, in the registry, of the networks that find faces and their points."""
-    return (*_DETECTORS[settings.detector.model], *_LANDMARKERS[settings.landmarker.model])
+    quick = readers_of(settings.landmarker)
+    points = (
+        file_name(name, settings.landmarker.precision) if name in quick else name
+        for name in _LANDMARKERS[settings.landmarker.model]
+    )
+    return (*_DETECTORS[settings.detector.model], *points)
+
+
+def readers_of(settings: LandmarkerSettings) -> tuple[str, ...]:
+    """Names of the networks that put 68 points into a crop: those that may be run in INT8."""
+    return tuple(name for name in _LANDMARKERS[settings.model] if name in READERS)
 
 
 def portrait_models(settings: PortraitSettings) -> tuple[str, ...]:
@@ -176,9 +189,9 @@ def build_landmarker(
     readers: list[Reader68] = []
     names = _LANDMARKERS[settings.model]
     if FAN in names:
-        readers.append(Fan(load(FAN)))
+        readers.append(Fan(load(file_name(FAN, settings.precision))))
     if PEPPA in names:
-        readers.append(PeppaWutz(load(PEPPA)))
+        readers.append(PeppaWutz(load(file_name(PEPPA, settings.precision))))
     return Landmarker68(readers, load(COMPLETER), settings.score)
 
 

@@ -54,6 +54,10 @@ class Reader68(Protocol):
         """([68, 2] in pixels of the crop, score 0..1) for uint8 [256, 256, 3] R'G'B'."""
         ...
 
+    def answer(self, planes: NDArray[np.float32]) -> tuple[Points, float]:
+        """As ``read``, for the crop as the network takes it: of ``crop_planes``."""
+        ...
+
 
 class Fan:
     """``Reader68`` of 2dfan4: points from heatmaps, scored by their peaks."""
@@ -62,7 +66,10 @@ class Fan:
         self._network = network
 
     def read(self, crop: Crop) -> tuple[Points, float]:
-        points, heatmaps = self._network.run(_tensor(crop))
+        return self.answer(crop_planes(crop))
+
+    def answer(self, planes: NDArray[np.float32]) -> tuple[Points, float]:
+        points, heatmaps = self._network.run(planes)
         peaks = heatmaps.reshape(68, -1).max(axis=1).astype(np.float64)
         places = points.reshape(68, 3)[:, :2].astype(np.float64) * (SIZE / HEATMAP)
         return places, _share(float(peaks.mean()), SURE)
@@ -75,7 +82,10 @@ class PeppaWutz:
         self._network = network
 
     def read(self, crop: Crop) -> tuple[Points, float]:
-        (values,) = self._network.run(_tensor(crop))
+        return self.answer(crop_planes(crop))
+
+    def answer(self, planes: NDArray[np.float32]) -> tuple[Points, float]:
+        (values,) = self._network.run(planes)
         rows = values.reshape(68, 3).astype(np.float64)
         return rows[:, :2] * (SIZE / HEATMAP), _share(float(rows[:, 2].mean()), SURE_PEPPA)
 
@@ -195,7 +205,7 @@ def lighten(crop: Crop) -> Crop:
     return cast(Crop, cv2.cvtColor(lab, cv2.COLOR_LAB2RGB))
 
 
-def _tensor(crop: Crop) -> NDArray[np.float32]:
+def crop_planes(crop: Crop) -> NDArray[np.float32]:
     """float32 [1, 3, 256, 256] B'G'R' 0..1."""
     planes = np.ascontiguousarray(crop[..., ::-1].transpose(2, 0, 1), np.float32)
     return planes[None] * np.float32(1 / 255)

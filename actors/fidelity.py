@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from actors.arcface import SIZE as CHIP
 from actors.arcface import TEMPLATE, ArcFace
+from actors.fan import Reader68
 from actors.inference.planes import scale_out
 from actors.inference.runtime import Runtime
 from actors.quantizer import Row
@@ -24,21 +25,63 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
-    """The worst of some crops. All 1 or infinite: the same pictures."""
+    """Of a network that makes pictures: the worst of some crops."""
 
     psnr: float
-    """Of R'G'B', in dB."""
+    """Of R'G'B', in dB; infinite: the same."""
     ssim: float
-    """Structural similarity of brightness, mean over the crop."""
+    """Structural similarity of brightness, mean over the crop; 1: the same."""
     identity: float
     """Cosine of what the recogniser says of the two pictures; 1 without a recogniser."""
 
     def __str__(self) -> str:
         return f"PSNR {self.psnr:.1f} dB, SSIM {self.ssim:.3f}, identity {self.identity:.3f}"
 
+    @property
+    def shortfalls(self) -> list[str]:
+        """What is below LIMITS, in words."""
+        return [
+            f"{what} {have:{form}} (at least {want:{form}})"
+            for what, have, want, form in (
+                ("PSNR in dB", self.psnr, LIMITS.psnr, ".1f"),
+                ("SSIM", self.ssim, LIMITS.ssim, ".3f"),
+                ("identity", self.identity, LIMITS.identity, ".3f"),
+            )
+            if not have >= want  # a picture of no numbers at all is not near either
+        ]
+
 
 LIMITS = Fidelity(psnr=32.0, ssim=0.95, identity=0.95)
 """Below, a change is seen beside the original, or the person is another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointFidelity:
+    """Of a network that puts points into a crop: the worst of some crops."""
+
+    offset: float
+    """Mean distance of the points, in pixels of the crop of 256."""
+    score: float
+    """Difference of what it thinks of its answer, 0..1."""
+
+    def __str__(self) -> str:
+        return f"points {self.offset:.2f} px off, score {self.score:.3f} off"
+
+    @property
+    def shortfalls(self) -> list[str]:
+        """What is above POINT_LIMITS, in words."""
+        return [
+            f"{what} {have:.3f} (at most {want:g})"
+            for what, have, want in (
+                ("points off by pixels", self.offset, POINT_LIMITS.offset),
+                ("score off by", self.score, POINT_LIMITS.score),
+            )
+            if not have <= want
+        ]
+
+
+POINT_LIMITS = PointFidelity(offset=1.0, score=0.05)
+"""A pixel is half a percent of the face's size: a fraction of what such networks err by."""
 
 
 def compare(
@@ -74,25 +117,38 @@ def compare(
     return worst
 
 
-def demand(found: Fidelity, name: str, limits: Fidelity = LIMITS) -> None:
+def compare_points(
+    exact: Runtime, fast: Runtime, rows: Sequence[Row], reader: Callable[[Runtime], Reader68]
+) -> PointFidelity:
+    """As ``compare``, for networks that put 68 points into a crop.
+
+    Args:
+        rows: the crop, by the name of the only input.
+        reader: makes of a network what reads its answers.
+    """
+    worst = PointFidelity(offset=0.0, score=0.0)
+    for row in rows:
+        (points, score), (others, other) = (
+            reader(network).answer(row[network.inputs[0].name]) for network in (exact, fast)
+        )
+        off = float(np.hypot(*(points - others).T).mean())
+        worst = PointFidelity(
+            offset=float(np.maximum(worst.offset, off)),
+            score=max(worst.score, abs(score - other)),
+        )
+    return worst
+
+
+def demand(found: Fidelity | PointFidelity, name: str) -> None:
     """Refuse a version that is not near enough.
 
     Raises:
-        ModelInexact: says which number is below which.
+        ModelInexact: says which number is beyond which.
     """
-    short = [
-        f"{what} {have:{form}} (at least {want:{form}})"
-        for what, have, want, form in (
-            ("PSNR in dB", found.psnr, limits.psnr, ".1f"),
-            ("SSIM", found.ssim, limits.ssim, ".3f"),
-            ("identity", found.identity, limits.identity, ".3f"),
-        )
-        if not have >= want  # a picture of no numbers at all is not near either
-    ]
-    if short:
+    if found.shortfalls:
         raise ModelInexact(
-            f"{name} in INT8 against itself in float: {', '.join(short)}",
-            "pictures that nobody can tell apart",
+            f"{name} in INT8 against itself in float: {', '.join(found.shortfalls)}",
+            "answers that make no difference to the result",
             "keep --precision fp32, or calibrate with a film that shows more and larger faces",
         )
 

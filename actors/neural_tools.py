@@ -122,7 +122,8 @@ class NeuralTools:
     @cached_property
     def _enhancer(self) -> FaceEnhancer:
         settings = self._swap.enhancer
-        return FaceEnhancer(self._load(settings.model), ENHANCERS[settings.model], settings.weight)
+        network = self._load(file_name(settings.model, settings.precision))
+        return FaceEnhancer(network, ENHANCERS[settings.model], settings.weight)
 
     @cached_property
     def _masker(self) -> FaceMasker:

@@ -38,7 +38,7 @@ def swap_models(swap: SwapSettings) -> tuple[str, ...]:
         if "region" in swap.masks.types:
             names.append(swap.masks.parser)
     if swap.enhancer.model:
-        names.append(swap.enhancer.model)
+        names.append(file_name(swap.enhancer.model, swap.enhancer.precision))
     return tuple(names)
 
 
@@ -80,7 +80,8 @@ def check_swap(swap: SwapSettings) -> None:
     """
     _one_of("the swapper", swap.model, [MESH_SWAPPER, *SWAPPERS])
     _one_of("the face enhancer", swap.enhancer.model, ["", *ENHANCERS])
-    _one_of("the precision", swap.precision, PRECISIONS)
+    for precision in (swap.precision, swap.enhancer.precision):
+        _one_of("the precision", precision, PRECISIONS)
     _share("swapper weight", swap.weight)
     _share("enhancer blend", swap.enhancer.blend)
     _share("enhancer weight", swap.enhancer.weight)

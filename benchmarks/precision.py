@@ -23,7 +23,7 @@ from statistics import median
 import onnx
 
 from actors.calibration import calibration_rows
-from actors.fidelity import LIMITS, compare, demand
+from actors.fidelity import compare, demand
 from actors.inference.onnx import Onnx
 from actors.inference.openvino import OpenVino
 from actors.inference.runtime import Runtime
@@ -85,7 +85,7 @@ def main() -> None:
         fidelity = compare(
             versions["onnxruntime fp32"], versions["openvino int8"], rows[16:], signed=signed
         )
-        demand(fidelity, name, LIMITS)
+        demand(fidelity, name)
         times: dict[str, list[float]] = {version: [] for version in versions}
         for turn in range(rounds + 1):
             for version, network in versions.items():

@@ -11,12 +11,22 @@ from typing import Final
 
 from actors.arcface import ArcFace
 from actors.calibration import calibration_rows
-from actors.fidelity import Fidelity, compare, demand, recogniser_of
+from actors.face_networks import FAN, READERS
+from actors.fan import Fan, PeppaWutz
+from actors.fidelity import (
+    Fidelity,
+    PointFidelity,
+    compare,
+    compare_points,
+    demand,
+    recogniser_of,
+)
 from actors.inference.onnx import Onnx
 from actors.inference.openvino import OpenVino
 from actors.inference.runtime import Runtime
 from actors.models import INT8, QUANTIZED, ModelStore
 from actors.quantizer import Row, quantize
+from actors.registry import ModelSpec
 from actors.swapper_specs import RECOGNISER
 from actors.toolbox import LaneKit, Toolbox
 from scheduler.errors import storage_error
@@ -34,7 +44,7 @@ class Quantized:
     """That are in INT8."""
     held_out: int
     """Faces that the two versions were compared on."""
-    fidelity: Fidelity
+    fidelity: Fidelity | PointFidelity
     fp32_ms: float
     """CPU milliseconds of one face, one thread, in float: on ONNX Runtime."""
     int8_ms: float
@@ -42,7 +52,7 @@ class Quantized:
 
 
 def quantize_model(store: ModelStore, name: str, film: Path, faces: int) -> Quantized:
-    """Quantise a swapper or a face enhancer for films like one.
+    """Quantise a swapper, a face enhancer or a landmarker for films like one.
 
     Args:
         store: has the model; the INT8 file goes there too, under its name with ``.int8``.
@@ -60,19 +70,12 @@ def quantize_model(store: ModelStore, name: str, film: Path, faces: int) -> Quan
     held = rows[HELD_OUT // 2 :: HELD_OUT]
     learned = [row for place, row in enumerate(rows) if place % HELD_OUT != HELD_OUT // 2]
     exact = Onnx.load(network)
-    recogniser = ArcFace(Onnx.load(store.path(RECOGNISER)))
     try:
         with tempfile.TemporaryDirectory(dir=network.parent) as folder:
             draft = Path(folder, "int8.onnx")
             convolutions = quantize(network, learned, draft)
             fast = OpenVino.load(draft)
-            fidelity = compare(
-                exact,
-                fast,
-                held,
-                signed=spec.range[0] < 0,
-                embed=recogniser_of(recogniser, spec.template, spec.input[0]),
-            )
+            fidelity = _compared(spec, store, exact, fast, held)
             demand(fidelity, name)
             times = [_milliseconds(each, held) for each in (exact, fast)]
             small = replace(
@@ -92,6 +95,21 @@ def quantize_model(store: ModelStore, name: str, film: Path, faces: int) -> Quan
         fidelity=fidelity,
         fp32_ms=times[0],
         int8_ms=times[1],
+    )
+
+
+def _compared(
+    spec: ModelSpec, store: ModelStore, exact: Runtime, fast: Runtime, held: Sequence[Row]
+) -> Fidelity | PointFidelity:
+    if spec.name in READERS:
+        return compare_points(exact, fast, held, Fan if spec.name == FAN else PeppaWutz)
+    recogniser = ArcFace(Onnx.load(store.path(RECOGNISER)))
+    return compare(
+        exact,
+        fast,
+        held,
+        signed=spec.range[0] < 0,
+        embed=recogniser_of(recogniser, spec.template, spec.input[0]),
     )
 
 

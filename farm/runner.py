@@ -18,9 +18,12 @@ from actors.face_networks import (
     CLASSIFIER,
     RECOGNIZERS,
     analysis_models,
+    check_faces,
     models_of,
     portrait_models,
+    readers_of,
 )
+from actors.fetcher import Fetcher
 from actors.fingerprint import analysis_fingerprint
 from actors.inference.networks import resolve_precision
 from actors.licences import check_licences, model_records
@@ -59,6 +62,8 @@ class FarmOptions:
     """Keep the job's folder."""
     license_policy: str = "any"
     """Which models may be used: any, or commercial."""
+    providers: tuple[str, ...] = ()
+    """Mirrors to fetch models from, in this order; none: all in theirs."""
 
 
 def farm_options(settings: Settings) -> FarmOptions:
@@ -195,13 +200,22 @@ def survey_job(job: JobSpec, settings: Settings, options: FarmOptions, display: 
 
 def _settled(job: JobSpec, settings: Settings) -> JobSpec:
     """A job whose precision no lane has to choose."""
-    swap = job.swap
-    if swap.model == MESH_SWAPPER:
-        return replace(job, swap=replace(swap, precision="fp32"))
-    check_swap(swap)
+    check_swap(job.swap)
+    check_faces(job)
     store = ModelStore(settings.cache_dir)
-    precision = resolve_precision(store, swap.model, swap.precision)
-    return replace(job, swap=replace(swap, precision=precision))
+    swappers = () if job.swap.model == MESH_SWAPPER else (job.swap.model,)
+    enhancer, landmarker = job.swap.enhancer, job.analysis.landmarker
+    enhancers = (enhancer.model,) if enhancer.model else ()
+    swap = replace(
+        job.swap,
+        precision=resolve_precision(store, swappers, job.swap.precision),
+        enhancer=replace(
+            enhancer, precision=resolve_precision(store, enhancers, enhancer.precision)
+        ),
+    )
+    points = resolve_precision(store, readers_of(landmarker), landmarker.precision)
+    analysis = replace(job.analysis, landmarker=replace(landmarker, precision=points))
+    return replace(job, swap=swap, analysis=analysis)
 
 
 @contextmanager
@@ -213,7 +227,7 @@ def _service(
     lanes: Lanes | None = None,
 ) -> Iterator[tuple[JobService, list[ModelRecord]]]:
     """The job's service, and the models that it uses: known once its sources are checked."""
-    store = ModelStore(settings.cache_dir)
+    store = ModelStore(settings.cache_dir, fetcher=Fetcher(providers=options.providers))
     kit = LaneKit(cache_dir=settings.cache_dir)
     tools = Toolbox(kit)
     unused = () if job.occlusion else HANDS

@@ -104,7 +104,9 @@ def analyse_settings(settings: Settings) -> AnalyseSettings:
             margin=detector.margin,
             angles=detector.angles,
         ),
-        landmarker=LandmarkerSettings(model=landmarker.model, score=landmarker.score),
+        landmarker=LandmarkerSettings(
+            model=landmarker.model, score=landmarker.score, precision=landmarker.precision
+        ),
     )
 
 
@@ -188,7 +190,10 @@ def swap_settings(
             parser=settings.face_parser.model,
         ),
         enhancer=EnhancerSettings(
-            model=enhancer.model, blend=enhancer.blend / 100, weight=enhancer.weight
+            model=enhancer.model,
+            blend=enhancer.blend / 100,
+            weight=enhancer.weight,
+            precision=enhancer.precision,
         ),
     )
 

@@ -35,3 +35,5 @@ class LandmarkerSettings:
     """One of LANDMARKERS. mesh: 468 points; the others: 68."""
     score: float = 0.5
     """0..1; below it the 68 points are guessed from the detector's five."""
+    precision: str = "fp32"
+    """fp32, int8 or auto: which files of 2dfan4 and peppa_wutz are run."""

@@ -89,6 +89,8 @@ class EnhancerSettings:
     """0..1: how much of its picture is taken."""
     weight: float = 0.5
     """0..1: fidelity against quality, for networks that ask (codeformer)."""
+    precision: str = "fp32"
+    """fp32, int8 or auto: which of its files is run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ class SwapSettings:
     boost: int = 0
     """Side in pixels to which a neural swapper's picture is raised by interleaved runs; 0: none."""
     precision: str = "fp32"
-    """fp32, int8 or auto: which of a network's files is run, where it has several."""
+    """fp32, int8 or auto: which of the swapper's files is run."""
     masks: MaskSettings = field(default_factory=MaskSettings)
     enhancer: EnhancerSettings = field(default_factory=EnhancerSettings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from actors.inference.onnx import Onnx
@@ -13,18 +14,18 @@ from scheduler.errors import ModelUnavailable, SettingInvalid
 PRECISIONS: Final = ("fp32", "int8", "auto")
 
 
-def resolve_precision(store: ModelStore, name: str, precision: str) -> str:
-    """What a network is run with on all of a job's lanes: fp32 or int8.
+def resolve_precision(store: ModelStore, names: Sequence[str], precision: str) -> str:
+    """What networks are run with on all of a job's lanes: fp32 or int8.
 
     To be asked once, before a job is planned: its frames depend on the answer.
 
     Args:
-        name: of the network, in the registry.
-        precision: one of PRECISIONS; auto: int8 where this machine has a quantised file of the
-            network's present one, and OpenVINO to run it with.
+        names: of networks that go together, in the registry; none: fp32.
+        precision: one of PRECISIONS; auto: int8 where this machine has quantised files of all of
+            the networks as they are now, and OpenVINO to run them with.
 
     Raises:
-        SettingInvalid: no such precision; or int8, and no OpenVINO.
+        SettingInvalid: no such precision.
         ModelUnavailable: int8, and there is no quantised file, or it was made of another one.
         ModelUnknown: no such name.
     """
@@ -32,19 +33,27 @@ def resolve_precision(store: ModelStore, name: str, precision: str) -> str:
         raise SettingInvalid(
             f"the precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "choose one of these"
         )
-    spec = store.registry[name]
-    small = name + INT8
-    made_of = f"{QUANTIZED}{spec.sha256}"
-    ready = small in store.registry and store.registry[small].origin == made_of
+    if not names or precision == "fp32":
+        return "fp32"
+    missing = [name for name in names if not _quantized(store, name)]
     if precision == "auto":
-        return "int8" if ready and store.present(small) and OpenVino.installed() else "fp32"
-    if precision == "int8" and not ready:
+        here = not missing and all(store.present(name + INT8) for name in names)
+        return "int8" if here and OpenVino.installed() else "fp32"
+    for name in missing:
+        old = " as it is now" if name + INT8 in store.registry else ""
         raise ModelUnavailable(
-            f"no quantised file of {name}" + (" as it is now" if small in store.registry else ""),
+            f"no quantised file of {name}{old}",
             "one that passed its check on this machine",
             f"run `farm models quantize {name} --calibrate VIDEO`, or choose --precision fp32",
         )
-    return precision
+    return "int8"
+
+
+def _quantized(store: ModelStore, name: str) -> bool:
+    """Whether a quantised file of the network is known that was made of its present one."""
+    small = name + INT8
+    made_of = f"{QUANTIZED}{store.registry[name].sha256}"
+    return small in store.registry and store.registry[small].origin == made_of
 
 
 def file_name(name: str, precision: str) -> str:

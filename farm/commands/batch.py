@@ -15,7 +15,7 @@ import typer
 
 from cluster.folders import sweep
 from farm.cancelling import cancelling
-from farm.commands.submit import Profile, check_order, settings_of
+from farm.commands.submit import Profile, check_flags, settings_of
 from farm.options.flags import given, with_options
 from farm.progress import JsonDisplay, duration, open_display, printable
 from farm.submission import absolute, build_job
@@ -107,7 +107,7 @@ def batch(
                 job = build_job(
                     settings, video=entry.target, sources=[entry.source], output=entry.output
                 )
-                check_order(flags, job)
+                check_flags(flags, job)
                 display = open_display(as_json, sys.stdout, sys.stderr, job.job_id)
                 try:
                     with cancelling():

@@ -216,7 +216,9 @@ def check(
 @app.command("quantize")
 def quantize(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A swapper or a face enhancer.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A swapper, an enhancer or a landmarker.")
+    ],
     calibrate: Annotated[
         Path, typer.Option(metavar="VIDEO", help="A film like those to be rendered, or the one.")
     ],

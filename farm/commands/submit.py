@@ -13,6 +13,7 @@ import typer
 from cluster.folders import sweep
 from farm.cancelling import cancelling
 from farm.config import Settings, load_settings
+from farm.options.catalogue import by_name
 from farm.options.faces import FaceSelector
 from farm.options.flags import given, with_options
 from farm.options.settings import PROOFS
@@ -195,7 +196,7 @@ def submit(
         masks=record_masks,
         hashes=frame_hashes,
     )
-    check_order(flags, job)
+    check_flags(flags, job)
     if contact_sheet:
         check_sheet_path(contact_sheet)
         check_folder(contact_sheet.absolute())
@@ -244,17 +245,26 @@ def one_target(video: Path | None, target: Path | None) -> Path:
     return found
 
 
-def check_order(flags: Mapping[str, Any], job: JobSpec) -> None:
-    """Refuse an order that decides nothing, where the command line names it.
+def check_flags(flags: Mapping[str, Any], job: JobSpec) -> None:
+    """Refuse what the command line names though it decides nothing for this job.
 
     Raises:
-        SettingInvalid: of many faces all are swapped, in whatever order.
+        SettingInvalid: an order where all faces are swapped, or how to find nobody in particular.
     """
     if "order" in flags.get("face_selector", {}) and job.faces.mode == "many":
         raise SettingInvalid(
             "--face-order with --faces many",
             "--faces one: of many, the order decides nothing",
             "add --faces one, or leave the order out",
+        )
+    named = sorted(flags.get("reference", {}))
+    if named and job.faces.mode != "reference":
+        flag = by_name()[f"reference.{named[0]}"].flag
+        assert flag is not None
+        raise SettingInvalid(
+            f"{flag.names[0]} without a reference",
+            "a person to look for",
+            "add --reference FACE, or --reference-frame-number N",
         )
 
 

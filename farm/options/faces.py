@@ -6,7 +6,17 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from farm.options.fields import Choice, Flag, Percent, Section, Sides, Square, Words, distinct
+from farm.options.fields import (
+    PRECISIONS,
+    Choice,
+    Flag,
+    Percent,
+    Section,
+    Sides,
+    Square,
+    Words,
+    distinct,
+)
 from scheduler.classes import AUTO, GENDERS, RACES
 from scheduler.detection import ANGLES, DETECTORS, LANDMARKERS
 from scheduler.identities import SPACES
@@ -183,6 +193,11 @@ class FaceLandmarker(Section):
             "SCORE",
         ),
     ] = 0.5
+    precision: Annotated[
+        str,
+        Choice(PRECISIONS),
+        Flag(("--face-landmarker-precision",), "Which of its files is run.", "WORD"),
+    ] = "fp32"
 
 
 class FaceRecognizer(Section):

@@ -104,3 +104,6 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Percent = Annotated[int, Field(ge=0, le=100)]
+
+PRECISIONS = ("fp32", "int8", "auto")
+"""Which of a network's files is run; auto: INT8 where it is there and the machine gains by it."""

@@ -6,7 +6,17 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import AfterValidator, Field
 
-from farm.options.fields import Choice, Flag, Percent, Section, Sides, Square, Words, distinct
+from farm.options.fields import (
+    PRECISIONS,
+    Choice,
+    Flag,
+    Percent,
+    Section,
+    Sides,
+    Square,
+    Words,
+    distinct,
+)
 from scheduler.masks import AREAS, MASK_TYPES, OCCLUDERS, PARSERS, REGIONS
 
 SWAPPERS: Final = (
@@ -36,7 +46,6 @@ ENHANCERS: Final = (
     "gpen_bfr_2048",
     "restoreformer_plus_plus",
 )
-PRECISIONS: Final = ("fp32", "int8", "auto")
 FILTERS: Final = ("colour", "flow", "guard", "snap", "seam")
 
 
@@ -79,7 +88,11 @@ class FaceSwapper(Section):
     precision: Annotated[
         str,
         Choice(PRECISIONS),
-        Flag(("--precision",), "Which of a network's files is run, where it has several.", "WORD"),
+        Flag(
+            ("--precision",),
+            "Which of the swapper's files is run (`farm models quantize`).",
+            "WORD",
+        ),
     ] = "fp32"
     crop_size: Annotated[
         int,
@@ -113,6 +126,11 @@ class FaceEnhancer(Section):
         Field(ge=0, le=1),
         Flag(("--face-enhancer-weight",), "Fidelity against quality (codeformer).", "W"),
     ] = 0.5
+    precision: Annotated[
+        str,
+        Choice(PRECISIONS),
+        Flag(("--face-enhancer-precision",), "Which of the enhancer's files is run.", "WORD"),
+    ] = "fp32"
 
 
 class FaceMask(Section):

@@ -235,7 +235,10 @@ def test_of_two_the_larger_one(
         (["-s", "DONOR", "--reference", "STRANGER"], "identity.unknown"),
         (["-s", "DONOR", "--swap", "A=DONOR"], "setting.invalid"),
         (["--swap", "DONOR"], "setting.invalid"),
-        (["-s", "DONOR", "--faces", "reference"], "setting.invalid"),
+        (
+            ["-s", "DONOR", "--faces", "reference", "--reference-face-position", "9"],
+            "identity.unknown",
+        ),
         (["-s", "DONOR", "--faces", "all"], "setting.invalid"),
         (["-s", "DONOR", "--face-order", "left-right"], "setting.invalid"),
         (["-s", "DONOR", "--faces", "one", "--face-order", "up"], "setting.invalid"),

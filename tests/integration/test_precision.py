@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import farm.quantizing as quantizing
-from actors.fidelity import Fidelity
+from actors.fidelity import Fidelity, PointFidelity
 from actors.models import ModelStore
 from benchmarks.standins import standin_store
 from farm.quantizing import quantize_model
@@ -35,6 +35,7 @@ def test_each_kind_of_network_is_calibrated_with_the_films_faces(
     done = quantize_model(store, name, samples["wolfgang_langer"], 8)
     assert done.held_out == 2
     assert done.convolutions > 0
+    assert isinstance(done.fidelity, Fidelity)
     assert done.fidelity.psnr > 32
     later = ModelStore(tmp_path)
     assert str(later.path(f"{name}.int8")) == done.path
@@ -56,6 +57,17 @@ def test_codeformer_is_calibrated_with_its_weight(
     standin_store(tmp_path, names=["codeformer", *NEEDED], size="small", beside=models)
     store = ModelStore(tmp_path)
     assert quantize_model(store, "codeformer", samples["wolfgang_langer"], 8).convolutions > 0
+
+
+@pytest.mark.parametrize("name", ["2dfan4", "peppa_wutz"])
+def test_landmarkers_are_calibrated_with_the_films_faces(
+    name: str, models: ModelStore, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    store = standin_store(tmp_path, names=[name], size="small", beside=models)
+    done = quantize_model(store, name, samples["wolfgang_langer"], 8)
+    assert isinstance(done.fidelity, PointFidelity)
+    assert done.fidelity.offset < 1
+    assert done.convolutions > 0
 
 
 def test_what_is_refused_is_not_kept(

@@ -43,21 +43,21 @@ def run(
 def test_a_trimmed_film_is_swapped_and_keeps_its_sound_in_step(
     models: ModelStore, samples: dict[str, Path], tmp_path: Path
 ) -> None:
-    film = samples["noface_face"]
-    flags = {"trim_frame": {"start": 130, "end": 160}, "chunk_seconds": 0.4}
+    film = samples["face_noface"]
+    flags = {"trim_frame": {"start": 60, "end": 90}, "chunk_seconds": 0.4}
     job, summary, _ = run(film, samples["astronaut"], tmp_path / "out.mov", flags)
     assert summary.frames == 30
     assert summary.swapped_frames > 10
     assert summary.chunks > 1
     before, after = probe(film), probe(job.output)
     assert after.frames == 30
-    start = before.time(130)
-    assert [after.time(n) for n in range(30)] == [before.time(130 + n) - start for n in range(30)]
+    start = before.time(60)
+    assert [after.time(n) for n in range(30)] == [before.time(60 + n) - start for n in range(30)]
     with av.open(str(film)) as one, av.open(job.output) as two:
         base = one.streams.audio[0].time_base
         theirs = {bytes(p): p.pts * base for p in one.demux(audio=0) if p.size}
         ours = [(bytes(p), p.pts * p.time_base) for p in two.demux(audio=0) if p.size]
-    assert len(ours) > 40
+    assert len(ours) > 20
     for payload, time in ours:
         assert abs(theirs[payload] - start - time) < Fraction(1, 40000)
     sheet = tmp_path / "sheet.png"

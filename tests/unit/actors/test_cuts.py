@@ -131,12 +131,14 @@ def seconds(index: VideoIndex) -> list[Fraction]:
         ("film.mkv", {"options": {"x264-params": OPEN_GOP}}),
         ("film.ts", {"options": {"x264-params": OPEN_GOP}}),
         ("film.avi", {"codec": "mpeg4"}),
+        ("counted.avi", {"options": {"bf": "2"}}),
     ],
 )
 def test_a_trim_has_exactly_its_frames_wherever_chunks_begin(
     name: str, options: dict[str, object], tmp_path: Path
 ) -> None:
     path = make_film(tmp_path / name, frames=60, **options)  # type: ignore[arg-type]
+    assert probe(path).counted == name.startswith("counted")
     frames = hashes_of(probe(path))
     settings = CutSettings(start=21, stop=47)
     for number, borders in enumerate(([], [5, 13])):

@@ -9,14 +9,27 @@ import onnx
 import pytest
 
 import actors.inference.networks as networks
-from actors.fidelity import LIMITS, Fidelity, compare, demand
+from actors.face_networks import analysis_models, readers_of
+from actors.fan import Fan
+from actors.fidelity import (
+    LIMITS,
+    POINT_LIMITS,
+    Fidelity,
+    PointFidelity,
+    compare,
+    compare_points,
+    demand,
+)
 from actors.inference.networks import file_name, open_network, resolve_precision
 from actors.inference.onnx import Onnx
 from actors.inference.openvino import OpenVino
+from actors.inference.runtime import TensorSpec
 from actors.models import ModelStore
 from actors.quantizer import Row, quantize
 from benchmarks.standins import build, standin_store
+from scheduler.detection import LandmarkerSettings
 from scheduler.errors import ModelCorrupt, ModelInexact, ModelUnavailable, SettingInvalid
+from scheduler.jobs import AnalyseSettings
 
 NAME = "inswapper_128"
 
@@ -101,6 +114,43 @@ def test_each_limit_counts(what: str) -> None:
             demand(replace(LIMITS, **{what: worse}), NAME)
 
 
+def test_points_are_held_to_their_own_limits() -> None:
+    demand(POINT_LIMITS, "2dfan4")
+    for worse in (
+        replace(POINT_LIMITS, offset=POINT_LIMITS.offset + 0.1),
+        replace(POINT_LIMITS, score=POINT_LIMITS.score + 0.01),
+        replace(POINT_LIMITS, offset=float("nan")),
+    ):
+        with pytest.raises(ModelInexact, match=r"at most"):
+            demand(worse, "2dfan4")
+
+
+class Points:
+    """A landmarker that says always the same."""
+
+    inputs = (TensorSpec(name="input", shape=(3, 256, 256), dtype="float32"),)
+    outputs = ()
+
+    def __init__(self, shift: float, peak: float) -> None:
+        places = np.arange(68 * 3, dtype=np.float32).reshape(1, 68, 3)
+        places[..., :2] += np.float32(shift)
+        places[..., 2] = peak
+        self._answer = (places, np.full((1, 68, 64, 64), peak, np.float32))
+
+    def run(self, *_: np.ndarray) -> tuple[np.ndarray, ...]:
+        return self._answer
+
+
+def test_points_are_compared_in_pixels_of_the_crop() -> None:
+    row = {"input": np.zeros((1, 3, 256, 256), np.float32)}
+    exact, moved, unsure = Points(0.0, 0.9), Points(0.25, 0.9), Points(0.0, 0.72)
+    found = compare_points(exact, moved, [row], Fan)
+    assert found.offset == pytest.approx(2**0.5)  # a quarter of a cell, of four pixels, both ways
+    assert found.score == 0
+    found = compare_points(exact, unsure, [row], Fan)
+    assert found == PointFidelity(offset=0.0, score=pytest.approx(0.2))
+
+
 def test_another_person_is_seen(files: tuple[Path, Path]) -> None:
     network = Onnx.load(files[0])
 
@@ -140,25 +190,26 @@ def ready_store(folder: Path, made_of: str = "") -> ModelStore:
 def test_which_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = standin_store(tmp_path / "plain", names=[NAME])
     for asked in ("fp32", "auto"):
-        assert resolve_precision(plain, NAME, asked) == "fp32"
+        assert resolve_precision(plain, [NAME], asked) == "fp32"
     with pytest.raises(ModelUnavailable, match=f"no quantised file of {NAME}") as raised:
-        resolve_precision(plain, NAME, "int8")
+        resolve_precision(plain, [NAME], "int8")
     assert f"farm models quantize {NAME} --calibrate" in raised.value.next_step
     with pytest.raises(SettingInvalid, match="'int4'"):
-        resolve_precision(plain, NAME, "int4")
+        resolve_precision(plain, [NAME], "int4")
 
     ready = ready_store(tmp_path / "ready")
-    answers = {asked: resolve_precision(ready, NAME, asked) for asked in networks.PRECISIONS}
+    answers = {asked: resolve_precision(ready, [NAME], asked) for asked in networks.PRECISIONS}
     assert answers == {"fp32": "fp32", "int8": "int8", "auto": "int8"}
+    assert resolve_precision(ready, [], "int8") == "fp32"
     monkeypatch.setattr(OpenVino, "installed", lambda: False)
-    assert resolve_precision(ready, NAME, "auto") == "fp32"
+    assert resolve_precision(ready, [NAME], "auto") == "fp32"
 
 
 def test_an_int8_file_of_another_network_is_not_run(tmp_path: Path) -> None:
     stale = ready_store(tmp_path, made_of="0" * 64)
-    assert resolve_precision(stale, NAME, "auto") == "fp32"
+    assert resolve_precision(stale, [NAME], "auto") == "fp32"
     with pytest.raises(ModelUnavailable, match="as it is now"):
-        resolve_precision(stale, NAME, "int8")
+        resolve_precision(stale, [NAME], "int8")
 
 
 def test_each_file_has_its_runtime(tmp_path: Path) -> None:
@@ -166,6 +217,14 @@ def test_each_file_has_its_runtime(tmp_path: Path) -> None:
     names: Sequence[str] = [file_name(NAME, precision) for precision in ("fp32", "int8")]
     kinds = [type(open_network(store, name)) for name in names]
     assert kinds == [Onnx, OpenVino]
+
+
+def test_the_precision_says_which_files_a_job_runs() -> None:
+    settings = AnalyseSettings(landmarker=LandmarkerSettings(model="many", precision="int8"))
+    names = analysis_models(settings)
+    assert names[1:] == ("2dfan4.int8", "peppa_wutz.int8", "fan_68_5")
+    assert readers_of(settings.landmarker) == ("2dfan4", "peppa_wutz")
+    assert readers_of(LandmarkerSettings()) == ()
 
 
 def test_without_openvino(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

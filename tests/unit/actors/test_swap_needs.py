@@ -28,6 +28,14 @@ def swap(model: str = "hyperswap_1a_256", **more: object) -> SwapSettings:
         (swap("simswap_256"), ["simswap_256", RECOGNISER, "crossface_simswap"]),
         (swap("ghost_3_256"), ["ghost_3_256", RECOGNISER, "crossface_ghost"]),
         (swap("uniface_256"), ["uniface_256"]),
+        (
+            swap(precision="int8"),
+            ["hyperswap_1a_256", "hyperswap_1a_256.int8", RECOGNISER],
+        ),
+        (
+            swap("mesh", enhancer=EnhancerSettings(model="gfpgan_1.4", precision="int8")),
+            ["gfpgan_1.4.int8"],
+        ),
         (swap("uniface_256", weight=0.1), ["uniface_256"]),
         (
             swap(masks=MaskSettings(types=("box", "occlusion"))),

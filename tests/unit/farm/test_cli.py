@@ -60,6 +60,7 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
         (["submit", "-s", "a.png"], "TARGET"),
         (["submit", "a.mp4", "-t", "b.mp4", "-s", "a.png"], "two targets"),
         (["submit", "a.mp4", "-s", "a.png", "--face-order", "left-right"], "--face-order"),
+        (["submit", "a.mp4", "-s", "a.png", "--reference-distance", "1"], "--reference-distance"),
         (["submit", "a.mp4", "-s", "a.png", "--face-mask-types", "box", "hat"], "hat"),
         (["doctor", "extra"], "extra"),
     ],

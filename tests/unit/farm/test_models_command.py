@@ -177,4 +177,4 @@ def test_quantize_what_gains_nothing(
     standin_store(store.cache, names=["xseg_1"])
     command = ["models", "quantize", "xseg_1", "--calibrate", str(tmp_path / "film.mp4")]
     assert main(command) == 2
-    assert "choose a swapper or a face enhancer" in capsys.readouterr().err
+    assert "choose a swapper, an enhancer or a landmarker" in capsys.readouterr().err

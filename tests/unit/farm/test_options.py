@@ -56,6 +56,8 @@ CHANGES: list[tuple[str, object, Callable[[JobSpec], object], object]] = [
     ("face_enhancer.model", "gfpgan_1.4", lambda j: j.swap.enhancer.model, "gfpgan_1.4"),
     ("face_enhancer.blend", "40", lambda j: j.swap.enhancer.blend, 0.4),
     ("face_enhancer.weight", "0.1", lambda j: j.swap.enhancer.weight, 0.1),
+    ("face_enhancer.precision", "auto", lambda j: j.swap.enhancer.precision, "auto"),
+    ("face_landmarker.precision", "int8", lambda j: j.analysis.landmarker.precision, "int8"),
     ("face_mask.types", ["box", "occlusion"], lambda j: j.swap.masks.types, ("box", "occlusion")),
     ("face_mask.areas", ["mouth"], lambda j: j.swap.masks.areas, ("mouth",)),
     ("face_mask.regions", ["nose skin"], lambda j: j.swap.masks.regions, ("nose", "skin")),
