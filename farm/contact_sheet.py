@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from actors.film import frames_of, open_film, picture_stream
 from actors.formats import picture_format
 from actors.prober import probe
+from actors.stills import read_still
 from scheduler.errors import FramesLost, SettingInvalid, storage_error
 from scheduler.media import VideoIndex
-from scheduler.output import CutSettings
+from scheduler.output import STILLS, CutSettings
 from scheduler.timeline import source_frames
 
 Image = NDArray[np.uint8]
@@ -177,6 +178,10 @@ def write_contact_sheet(
     check_sheet_path(sheet)
     if frames < 1:
         raise SettingInvalid(f"{frames} frames", "one frame or more", "ask for more frames")
+    if original.suffix.lower() in STILLS:
+        photo = _still(original)
+        write_png(arrange([(photo, _fitted(_still(result), photo))], [""]), sheet)
+        return
     before, after = probe(original), probe(result)
     shown = source_frames(before, cut)
     if len(shown) != after.frames:
@@ -193,6 +198,20 @@ def write_contact_sheet(
     ]
     codes = [time_code(float(before.time(frame))) for frame in sources]
     write_png(arrange(pairs, codes), sheet)
+
+
+def _still(path: Path) -> Image:
+    """A picture, upright, without transparency, not larger than a cell."""
+    pixels = read_still(path).colours
+    if pixels.ndim == 2:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    height, width = pixels.shape[:2]
+    scale = CELL / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    shown = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return np.ascontiguousarray(shown[..., ::-1], np.uint8)
 
 
 def _fitted(image: Image, like: Image) -> Image:

@@ -127,6 +127,27 @@ def test_a_trimmed_result_is_shown_below_the_frames_that_it_shows(tmp_path: Path
             assert np.abs(picture[y, x].astype(int) - COLOURS[2 + place]).max() <= 3
 
 
+def test_a_sheet_of_a_picture_shows_it_upright_above_its_result(tmp_path: Path) -> None:
+    exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    upright = np.full((480, 320, 3), (10, 20, 200), np.uint8)
+    upright[:240] = (200, 20, 10)
+    done, data = cv2.imencodeWithMetadata(
+        ".jpg",
+        np.ascontiguousarray(np.rot90(upright)),
+        [cv2.IMAGE_METADATA_EXIF],
+        [np.frombuffer(exif, np.uint8)],
+    )
+    assert done
+    (tmp_path / "photo.jpg").write_bytes(data.tobytes())
+    cv2.imwrite(str(tmp_path / "result.png"), upright[::2, ::2])
+    write_contact_sheet(tmp_path / "photo.jpg", tmp_path / "result.png", tmp_path / "sheet.png")
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    for top in (GAP, GAP + 480 + GAP // 2):
+        cell = sheet[top : top + 480, GAP : GAP + 320].astype(int)
+        assert np.abs(cell[100, 200] - (200, 20, 10)).max() < 8
+        assert np.abs(cell[400, 200] - (10, 20, 200)).max() < 8
+
+
 def test_a_sheet_is_a_png_and_has_at_least_one_frame(tmp_path: Path) -> None:
     with pytest.raises(SettingInvalid, match="jpg"):
         check_sheet_path(Path("sheet.jpg"))
