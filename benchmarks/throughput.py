@@ -44,7 +44,7 @@ from cluster.layout import choose_layout
 from farm.config import load_settings
 from farm.runner import FarmOptions, run_job
 from farm.submission import build_job, encoder_settings
-from scheduler.jobs import JobSpec, JobSummary
+from scheduler.jobs import JobSpec, JobSummary, StabilizeSettings
 from scheduler.progress import JobSnapshot
 
 SECONDS_MAX = 120.0
