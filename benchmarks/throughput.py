@@ -208,9 +208,8 @@ def main() -> None:
             analysis=replace(job.analysis, expression=False),
         )
         if given.no_stabilize:
-            job = replace(
-                job, stabilize=replace(job.stabilize, flow=False, guard=False, seam=False)
-            )
+            plain = StabilizeSettings(flow=False, guard=False, seam=False)
+            job = replace(job, stabilize=plain)
         result = measure(job, settings, store, given.lanes, given.processes)
     result = {"film": film.name, "swapper": given.swapper, "networks": size, **result}
     for name, value in result.items():
