@@ -85,7 +85,8 @@ class Swapper:
         self._display = display
 
     def swap(self, frame: Frame, faces: Sequence[FaceObservation]) -> None:
-        """Fill ``frame.crops``, ``affines``, ``tracks`` and ``faces``, in the order given.
+        """Fill ``frame.crops``, ``originals``, ``affines``, ``tracks`` and ``faces``, in the order
+        given.
 
         Raises:
             ValueError: more faces than the slot has room for.
@@ -140,12 +141,13 @@ class Swapper:
 
     def _place(self, frame: Frame, place: int, face: FaceObservation) -> AlignedFace:
         affine, crop, landmarks = self.prepare(frame, face)
+        frame.originals[place] = crop
         frame.affines[place] = affine
         frame.tracks[place] = face.track
         return AlignedFace(
             picture=frame.picture,
             affine=affine,
-            crop=crop,
+            crop=frame.originals[place],
             landmarks=landmarks,
             out=frame.crops[place],
         )
