@@ -101,9 +101,7 @@ class Inspector:
         recognizer: embeds faces; None: nobody's likeness is measured.
     """
 
-    def __init__(
-        self, kernels: Kernels, flow: FlowProvider, recognizer: Recognizer | None
-    ) -> None:
+    def __init__(self, kernels: Kernels, flow: FlowProvider, recognizer: Recognizer | None) -> None:
         self._kernels = kernels
         self._flow = flow
         self._recognizer = recognizer
@@ -154,9 +152,7 @@ class Inspector:
                 if number in pairs and past.frame == number - 1:
                     measured = tuple(self._compare(past, planes, faces))
                 past = _Past(number, *planes, faces)
-            seen = tuple(
-                self._look(look, was, now, display) for look in looks.get(number, ())
-            )
+            seen = tuple(self._look(look, was, now, display) for look in looks.get(number, ()))
             yield Inspected(frame=number, steadiness=measured, likenesses=seen)
 
     def _compare(
@@ -174,7 +170,8 @@ class Inspector:
             pictures = (planes[0], past.source, planes[1], past.output)
             now, then, made, made_then = (_shrunk(plane[box]) for plane in pictures)
             forth, back = self._flow.flow(now, then), self._flow.flow(then, now)
-            weight = _shrunk(mask).astype(np.float32) / 255 * known_motion(forth, back)
+            weight = _shrunk(mask).astype(np.float32) / np.float32(255)
+            weight[~known_motion(forth, back)] = 0
             if not weight.any():
                 continue
             own_warp, own_flicker = unsteadiness(now, then, forth, weight)

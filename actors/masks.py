@@ -80,7 +80,10 @@ class MaskWriter:
             self._rows.append(
                 {
                     "frame": face.frame,
-                    **{"x0": roi.x0, "y0": roi.y0, "x1": roi.x1, "y1": roi.y1},
+                    "x0": roi.x0,
+                    "y0": roi.y0,
+                    "x1": roi.x1,
+                    "y1": roi.y1,
                     "touched": zlib.compress(np.packbits(face.patch.touched).tobytes()),
                     "track": face.track,
                     "strength": face.strength,

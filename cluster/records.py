@@ -192,4 +192,3 @@ def _rows(tracks: Path) -> Iterator[pa.Table]:
     with pq.ParquetFile(tracks) as file:
         for batch in file.iter_batches(ROWS, use_threads=False):
             yield pa.Table.from_batches([batch])
-

@@ -11,7 +11,7 @@ Points = NDArray[np.floating]
 
 
 def second_difference(before: Points, now: Points, after: Points) -> float:
-    """Root mean square length of ``before - 2 now + after``, points [n, 2] of three frames in a row.
+    """Root mean square length of ``before - 2 now + after``, points [n, 2] of three frames.
 
     An even motion has none; white noise of s pixels on both axes has sqrt(12) s.
     """

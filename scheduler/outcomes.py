@@ -82,7 +82,11 @@ class Span:
 
 
 def outcome_of(
-    pasted: Pasted | None, person: int, letter: str, box: Sequence[float], size: tuple[int, int],
+    pasted: Pasted | None,
+    person: int,
+    letter: str,
+    box: Sequence[float],
+    size: tuple[int, int],
     record: JobRecord,
 ) -> Outcome:
     """What became of a face.

@@ -112,9 +112,7 @@ def roles_of(job: JobSpec) -> tuple[str, ...]:
     return tuple(role.identity for role in job.swap.cast)
 
 
-def digest(
-    tables: Iterable[pa.Table], points: Sequence[int], aspect: float = 1.0
-) -> pa.Table:
+def digest(tables: Iterable[pa.Table], points: Sequence[int], aspect: float = 1.0) -> pa.Table:
     """The numbers of each face that a report needs, after ``SCHEMA``.
 
     Memory grows by about a hundred bytes a face; landmarks are held of two frames only.

@@ -1,4 +1,4 @@
-"""The numbers of a report: rows in, means and ratios out. Pure; keys are those of docs/report.md."""
+"""The numbers of a report: rows in, means and ratios out. Keys are those of docs/report.md."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def pairs_to_measure(
 
 
 def binned(
-    frames: NDArray[np.integer], values: NDArray[np.floating], length: int
+    frames: NDArray[np.integer] | NDArray[np.floating], values: NDArray[np.floating], length: int
 ) -> list[float | None]:
     """Means of values over equal stretches of a film, None where a stretch has none.
 
@@ -107,7 +107,9 @@ def binned(
     places = np.asarray(frames, np.int64)[known] * count // length
     sums = np.bincount(places, np.asarray(values, np.float64)[known], count)
     totals = np.bincount(places, minlength=count)
-    return [_short(s / n) if n else None for s, n in zip(sums.tolist(), totals.tolist(), strict=True)]
+    return [
+        _short(s / n) if n else None for s, n in zip(sums.tolist(), totals.tolist(), strict=True)
+    ]
 
 
 def _mean(values: NDArray[np.floating]) -> float | None:

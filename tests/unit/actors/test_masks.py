@@ -48,7 +48,9 @@ def test_every_face_has_a_row_also_where_nothing_was_touched(tmp_path):
         for at in range(100):
             writer.add(_faces(at, EMPTY, _patch(3, 5, 20, 11, at)))
     rows = list(pasted_faces(path))
-    assert [(row.frame, row.track) for row in rows] == [(at, t) for at in range(100) for t in (0, 1)]
+    assert [(row.frame, row.track) for row in rows] == [
+        (at, t) for at in range(100) for t in (0, 1)
+    ]
     assert rows[0].patch.roi.empty
     assert (rows[1].strength, rows[1].hidden) == (0.5, 0.25)
     assert np.array_equal(rows[199].patch.touched, _patch(3, 5, 20, 11, 99).touched)
