@@ -99,7 +99,10 @@ def facts_of(
         )
     swapped = sum(track["swapped"] for track in listed)
     wanted = sum(
-        n for track in listed for name, n in track["outcomes"].items() if name not in BY_CHOICE
+        n
+        for track in listed
+        for name, n in track["outcomes"].items()
+        if not Outcome(name).by_choice
     )
     unswapped: Counter[str] = Counter()
     for each in listed:
@@ -130,7 +133,7 @@ def facts_of(
             "tracks": len(tracks),
             "wanted": wanted,
             "swapped": swapped,
-            "unswapped": dict(unswapped),
+            "unswapped": unswapped,
             "similarity": numbers.similarity([d for t in tracks.values() for _, d in t.distances]),
             "similarity_before": numbers.similarity(
                 [d for t in tracks.values() for _, d in t.before]
@@ -156,14 +159,8 @@ def facts_of(
     return facts
 
 
-BY_CHOICE: Final = {
-    outcome.value
-    for outcome in (
-        Outcome.NOT_CAST, Outcome.NOT_REFERENCE, Outcome.NOT_FIRST, Outcome.UNKNOWN,
-    )
-}  # fmt: skip
-"""Faces that nobody asked to swap."""
 PLACES: Final = 8
+"""Frames to look at, at most."""
 
 
 def _look_at(
@@ -186,7 +183,7 @@ def _look_at(
         (stop - start, start, track["track"], outcome)
         for track in facts["tracks"]
         for start, stop, outcome in track["spans"]
-        if not Outcome(outcome).swapped and outcome not in BY_CHOICE
+        if not Outcome(outcome).swapped and not Outcome(outcome).by_choice
     ]
     for frames, start, number, outcome in sorted(gaps, key=lambda gap: (-gap[0], gap[1]))[:3]:
         word = "frame" if frames == 1 else "frames"
@@ -207,7 +204,7 @@ def _look_at(
 REASONS: Final = {
     Outcome.SWAPPED: "swapped",
     Outcome.FADED: "swapped, but faded: turned far aside",
-    Outcome.COVERED: "swapped, but mostly behind a hand",
+    Outcome.COVERED: "swapped, partly behind a hand",
     Outcome.TURNED: "turned too far aside",
     Outcome.HIDDEN: "hidden by a hand",
     Outcome.OUTSIDE: "outside the picture",

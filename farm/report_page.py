@@ -15,14 +15,13 @@ import cv2
 from farm.charts import Bar, Line, TimeAxis, line_chart, timeline
 from farm.progress import duration
 from farm.report import Image, Report
-from farm.report_facts import BY_CHOICE, REASONS
+from farm.report_facts import REASONS
 from farm.report_verdicts import Verdict, verdicts
 from scheduler.errors import storage_error
 from scheduler.outcomes import Outcome
 
 ROWS: Final = 60
 """Tracks in the timeline and the table; the JSON has all."""
-WEAK: Final = (Outcome.FADED, Outcome.COVERED)
 
 
 def write_page(report: Report, path: Path) -> None:
@@ -81,7 +80,8 @@ def _header(facts: Mapping[str, Any], name: str) -> str:
         f"{facts['frames']} frames, {duration(facts['seconds'])}, "
         f"{facts['width']}×{facts['height']}; {len(facts['borders']) + 1} chunks, "
         f"{len(facts['cuts'])} cuts; swapper {facts['swapper']}, {facts['encoder']}; made in "
-        f"{duration(facts['job_seconds'])} by {facts['program']}, {facts['finished']}"
+        f"{duration(facts['job_seconds'])} by {facts['program']}, "
+        f"{facts['finished'][:16].replace('T', ' ')} UTC"
     )
     return (
         f"<header><p class=kicker>Job report</p><h1>{escape(name)}</h1>"
@@ -154,10 +154,12 @@ def _charts(facts: Mapping[str, Any], axis: TimeAxis) -> str:
 
 def _kind(outcome: Outcome) -> str:
     """CSS class of an outcome."""
-    if outcome.value in BY_CHOICE:
+    if outcome.by_choice:
         return "choice"
-    if outcome in WEAK:
+    if outcome is Outcome.FADED:
         return "weak"
+    if outcome is Outcome.COVERED:
+        return "part"
     return "swapped" if outcome.swapped else "left"
 
 

@@ -20,8 +20,8 @@ from scheduler.runs import overlaps
 
 FADED: Final = 0.9
 """A blend mask whose largest value is below lets the old face shine through."""
-COVERED: Final = 0.5
-"""Share of the blend mask hidden from which on a face counts as mostly hidden."""
+COVERED: Final = 0.05
+"""Share of the blend mask behind a hand from which on a face counts as partly hidden."""
 
 
 class Outcome(StrEnum):
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
     FADED = "faded"
     """Swapped, but the old face shines through: it is turned far aside."""
     COVERED = "covered"
-    """Swapped where it can be seen; most of it is behind a hand."""
+    """Swapped where it can be seen; some of it is behind a hand."""
     TURNED = "turned"
     """Left alone: turned too far aside for the swapper."""
     HIDDEN = "hidden"
@@ -54,6 +54,13 @@ class Outcome(StrEnum):
     @property
     def swapped(self) -> bool:
         return self in (Outcome.SWAPPED, Outcome.FADED, Outcome.COVERED)
+
+    @property
+    def by_choice(self) -> bool:
+        """Left alone because nobody asked for it."""
+        return self in (
+            Outcome.NOT_CAST, Outcome.NOT_REFERENCE, Outcome.NOT_FIRST, Outcome.UNKNOWN,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,19 +132,22 @@ def spans(outcomes: Mapping[int, Outcome]) -> tuple[Span, ...]:
     """A track's frames as spans without gaps, from its first frame to its last.
 
     Args:
-        outcomes: by frame, rising; frames that lack between are ``Outcome.LOST``.
+        outcomes: by frame, rising; frames that lack between are ``Outcome.LOST``, but in the
+            middle of frames that nobody asked for, which are like these.
     """
     found: list[Span] = []
-    last = -1
     for frame, outcome in outcomes.items():
-        if found and last + 1 < frame:
-            found.append(Span(start=last + 1, stop=frame, outcome=Outcome.LOST))
-        if found and found[-1].outcome is outcome:
-            found[-1] = Span(start=found[-1].start, stop=frame + 1, outcome=outcome)
-        else:
-            found.append(Span(start=frame, stop=frame + 1, outcome=outcome))
-        last = frame
+        if found and found[-1].stop < frame:
+            same = outcome.by_choice and found[-1].outcome is outcome
+            _grow(found, found[-1].stop, frame, outcome if same else Outcome.LOST)
+        _grow(found, frame, frame + 1, outcome)
     return tuple(found)
+
+
+def _grow(found: list[Span], start: int, stop: int, outcome: Outcome) -> None:
+    if found and found[-1].outcome is outcome:
+        start = found.pop().start
+    found.append(Span(start=start, stop=stop, outcome=outcome))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ def pasted(touched: bool = True, strength: float = 1.0, hidden: float = 0.0) -> 
     ("done", "outcome"),
     [
         (pasted(), Outcome.SWAPPED),
-        (pasted(hidden=0.3), Outcome.SWAPPED),
+        (pasted(hidden=0.01), Outcome.SWAPPED),
         (pasted(strength=0.4), Outcome.FADED),
         (pasted(hidden=0.7), Outcome.COVERED),
         (pasted(touched=False, strength=0.0), Outcome.TURNED),
@@ -72,6 +72,13 @@ def test_spans_have_no_gaps_and_gaps_are_lost_faces() -> None:
         Span(start=8, stop=10, outcome=Outcome.TURNED),
     )
     assert spans({}) == ()
+
+
+def test_nobody_misses_a_face_that_was_not_asked_for() -> None:
+    outcomes = {3: Outcome.NOT_CAST, 5: Outcome.NOT_CAST, 8: Outcome.SWAPPED, 9: Outcome.NOT_CAST}
+    assert [(s.start, s.stop, s.outcome.value) for s in spans(outcomes)] == [
+        (3, 6, "not-cast"), (6, 8, "lost"), (8, 9, "swapped"), (9, 10, "not-cast"),
+    ]  # fmt: skip
 
 
 def test_a_change_of_the_face_put_on_is_a_switch() -> None:
