@@ -194,11 +194,18 @@ def _look_at(
     ]  # fmt: skip
     if samples:
         value, frame, number = min(samples)
-        places.append((frame, number, f"least like the new face (similarity {value:.2f})"))
+        why = f"least like the new face (similarity {value:.2f}; {_became(facts, number, frame)})"
+        places.append((frame, number, why))
     return [
         {"frame": frame, "time": time_code(float(index.time(frame))), "track": number, "why": why}
         for frame, number, why in places[:PLACES]
     ]
+
+
+def _became(facts: Mapping[str, Any], number: int, frame: int) -> str:
+    """What became of a track in a frame, in words."""
+    spans = next(track["spans"] for track in facts["tracks"] if track["track"] == number)
+    return next(REASONS[Outcome(word)] for start, stop, word in spans if start <= frame < stop)
 
 
 REASONS: Final = {

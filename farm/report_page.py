@@ -189,7 +189,8 @@ def _faces(facts: Mapping[str, Any], axis: TimeAxis) -> str:
     chart = timeline("What became of each face over time", axis, rows)
     return (
         "<section><h2>What became of the faces</h2>"
-        f'<div class=scroll tabindex=0 role=region aria-label="Timeline">{chart}</div>'
+        f'<figure><div class=scroll tabindex=0 role=region aria-label="Timeline">{chart}</div>'
+        "</figure>"
         "<table class=reasons><thead><tr><th></th><th scope=col>outcome</th>"
         "<th scope=col class=num>frames</th><th scope=col class=num>share</th></tr></thead>"
         f"<tbody>{lines}</tbody></table></section>"
