@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from actors.fingerprint import file_fingerprint
 from actors.recognizer import POINTS
-from actors.segments import sync_folder
+from actors.segments import sync_file, sync_folder
 from cluster.publish import publish_masks
 from cluster.stitching import Stitched
 from scheduler.chunks import Chunk
@@ -126,6 +126,8 @@ class RecordBook:
             pq.write_table(faces, temporary / FACES, compression="zstd")
             publish_masks(segments, temporary / MASKS)
             (temporary / FACTS).write_text(json.dumps(record.to_json(), indent=1))
+            for path in temporary.iterdir():
+                sync_file(path)
             sync_folder(temporary)
             temporary.rename(entry)
         finally:

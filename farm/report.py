@@ -179,7 +179,7 @@ def _looks(
     looks: dict[int, list[FaceLook]] = defaultdict(list)
     for track in tracks.values():
         rows = [row for row in track.rows if track.outcomes[int(faces.frame[row])].swapped]
-        count = min(wanted, 1 + len(rows) // SPREAD)
+        count = min(wanted, len(rows) // SPREAD)
         chosen = evenly(len(rows), max(count, 1 if track.number in shown else 0))
         for place, at in enumerate(chosen):
             row = rows[at]

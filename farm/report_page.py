@@ -64,15 +64,28 @@ def page(report: Report) -> str:
             _hatches(),
             _header(facts, name),
             "<main>",
-            _tiles(verdicts(facts)),
-            _places(facts["look_at"]),
-            _charts(facts, axis),
-            _faces(facts, axis),
-            _tracks(facts, report.portraits),
-            _meanings(),
+            *(_body(report, axis) if facts["tracks"] else [NOBODY]),
             "</main></body></html>\n",
         ]
     )
+
+
+def _body(report: Report, axis: TimeAxis) -> list[str]:
+    facts = report.facts
+    return [
+        _tiles(verdicts(facts)),
+        _places(facts["look_at"]),
+        _charts(facts, axis),
+        _faces(facts, axis),
+        _tracks(facts, report.portraits),
+        _meanings(),
+    ]
+
+
+NOBODY: Final = (
+    "<h2>No face was found</h2><p>There is nothing to measure: the result is the film as it was, "
+    "encoded anew.</p>"
+)
 
 
 def _header(facts: Mapping[str, Any], name: str) -> str:

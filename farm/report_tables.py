@@ -47,7 +47,8 @@ class FaceColumns:
         self.jitter: NDArray[np.float32] = table.column("jitter").to_numpy()
         count = table.num_rows
         self.box = _flat(table, "box").reshape(count, 4)
-        self.points = _flat(table, "points").reshape(count, -1, 2)
+        points = _flat(table, "points")
+        self.points = points.reshape(count, points.size // max(2 * count, 1), 2)
 
 
 def read_pasted(masks: Path) -> dict[tuple[int, int], Pasted]:

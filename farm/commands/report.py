@@ -170,6 +170,18 @@ def _check_page(page: Path) -> None:
 
 def _show(facts: dict[str, Any]) -> None:
     total = facts["total"]
+    if facts["tracks"]:
+        _table(facts, total)
+        print(f"{total['identity_switches']} identity switches")
+    else:
+        print("No face was found: there is nothing to measure.")
+    for place in facts["look_at"]:
+        print(f"look at {place['time']}  track {place['track']}: {place['why']}")
+    if "page" in facts:
+        print(facts["page"])
+
+
+def _table(facts: dict[str, Any], total: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("track", "who", "frames", "swapped", "like", "jitter", "warp", "flicker", "seam"):
         table.add_column(name, justify="left" if name == "who" else "right")
@@ -189,11 +201,6 @@ def _show(facts: dict[str, Any]) -> None:
     Console().print(table)
     if len(facts["tracks"]) > 20:
         print(f"... and {len(facts['tracks']) - 20} more tracks")
-    print(f"{total['identity_switches']} identity switches")
-    for place in facts["look_at"]:
-        print(f"look at {place['time']}  track {place['track']}: {place['why']}")
-    if "page" in facts:
-        print(facts["page"])
 
 
 def _number(value: float | None, unit: str = "") -> str:

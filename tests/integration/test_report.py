@@ -85,7 +85,7 @@ def test_a_real_job_has_a_report(job: Job, capsys: pytest.CaptureFixture[str]) -
     assert total["swapped"] == total["wanted"] == track["outcomes"]["swapped"] == FRAMES
     assert total["unswapped"] == {}
     assert total["identity_switches"] == 0
-    assert track["similarity"]["frames"] == 6
+    assert track["similarity"]["frames"] == FRAMES // 12
     assert track["similarity"]["mean"] > track["similarity_before"]["mean"] + 0.1
     assert track["similarity"]["min"] <= track["similarity"]["mean"]
     assert total["pairs"] == FRAMES - 1
@@ -112,11 +112,41 @@ def test_a_real_job_has_a_report(job: Job, capsys: pytest.CaptureFixture[str]) -
 def test_the_last_job_is_meant_where_none_is_named(
     job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    last = next(record_book(load_settings()).jobs()).record
     facts = report(capsys, "--no-page", "--identity-frames", "0", "--frames", "10")
-    assert facts["output"] == str(job.output)
+    assert (facts["job"], facts["output"]) == (last.job_id, last.output.path)
     assert facts["total"]["similarity"] is None
     assert 9 <= facts["total"]["pairs"] <= 12
     assert "page" not in facts
+
+
+def test_a_hand_before_the_face_is_told_from_the_render_itself(
+    samples: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = trim(samples["wolfgang_langer"], tmp_path / "film.mp4", 70)
+    output = tmp_path / "out.mp4"
+    typed = ["submit", film, "-s", samples["astronaut"], "-o", output, "--no-ray", "--json"]
+    assert main(list(map(str, typed))) == 0
+    facts = report(capsys, output, "--no-page", "--identity-frames", "0", "--frames", "5")
+    (track,) = facts["tracks"]
+    assert set(track["outcomes"]) == {"swapped", "covered"}
+    first, second = track["spans"]
+    assert (first[0], first[2], second[1], second[2]) == (0, "swapped", 70, "covered")
+    assert 54 <= second[0] <= 62, "the hand comes at frame 58"
+
+
+def test_a_film_without_faces_has_a_report_too(
+    samples: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film, output = trim(samples["no_face"], tmp_path / "film.mp4", 20), tmp_path / "out.mp4"
+    typed = ["submit", film, "-s", samples["astronaut"], "-o", output, "--no-ray", "--json"]
+    assert main(list(map(str, typed))) == 0
+    facts = report(capsys, output)
+    assert facts["tracks"] == facts["look_at"] == facts["switches"] == []
+    assert facts["total"]["similarity"] is facts["total"]["warp"]["ratio"] is None
+    assert "No face was found" in Path(facts["page"]).read_text("utf-8")
+    assert main(["report", str(output), "--no-page"]) == 0
+    assert "No face was found" in capsys.readouterr().out
 
 
 def spoiled(job: Job, path: Path, change: Callable[[int, NDArray[np.uint8]], None]) -> Path:

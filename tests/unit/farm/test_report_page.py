@@ -96,12 +96,18 @@ def test_a_crowd_does_not_flood_the_page() -> None:
 
 
 def test_a_film_without_faces_has_a_page_too() -> None:
+    read = Reader(page(Report(facts=facts(tracks=0), portraits={})))
+    assert "No face was found" in read.words
+    assert "figure" not in read.tags
+
+
+def test_what_was_not_measured_is_said_so() -> None:
     nothing = {"codes": None, "own_codes": None, "ratio": None}
-    empty = facts(
-        tracks=0, wanted=0, swapped=0, similarity=None, similarity_before=None, warp=nothing,
+    bare = facts(
+        wanted=0, swapped=0, similarity=None, similarity_before=None, warp=nothing,
         flicker=nothing, seam=None, jitter={"px": None, "pct": None, "median_pct": None},
     )  # fmt: skip
-    read = Reader(page(Report(facts=empty | {"look_at": []}, portraits={})))
+    read = Reader(page(Report(facts=bare | {"look_at": []}, portraits={})))
     assert read.words.count("not measured") == 6
     assert "Look here first" not in read.words
 
