@@ -15,15 +15,9 @@ from farm.report_tables import FaceColumns, ReportTrack
 from kernels.metrics import seam_ratio
 from scheduler import report as numbers
 from scheduler.media import VideoIndex
-from scheduler.outcomes import (
-    Outcome,
-    Switch,
-    TrackEnd,
-    handovers,
-    looks_switch,
-    person_switches,
-)
+from scheduler.outcomes import Outcome
 from scheduler.records import FileMark, JobRecord
+from scheduler.switches import Switch, TrackEnd, handovers, looks_switch, person_switches
 
 
 def _switches(
