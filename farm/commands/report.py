@@ -25,7 +25,7 @@ def report(
     output: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[OUT]", help="The result of a job. [that of the last job]", show_default=False
+            metavar="OUT", help="The result of a job. [that of the last job]", show_default=False
         ),
     ] = None,
     page: Annotated[
