@@ -51,7 +51,12 @@ def view(landmarks: NDArray[np.floating], display: Affine) -> View:
         landmarks: [468, 2] in pixels of the coded picture.
         display: float64 [2, 3] coded frame pixels -> upright display pixels.
     """
-    points = apply(display, landmarks[list(POINTS)])
+    return view_of_points(landmarks[list(POINTS)], display)
+
+
+def view_of_points(points: NDArray[np.floating], display: Affine) -> View:
+    """As `view`, from the [5, 2] landmarks of ``POINTS`` alone."""
+    points = apply(display, points)
     aligned = similarity(points, TEMPLATE)
     off = np.square(apply(aligned, points) - TEMPLATE).sum(axis=1).mean()
     return View(affine=compose(aligned, display), frontal=1.0 / (1.0 + float(off) / TURNED**2))

@@ -76,6 +76,18 @@ def embed_pictures(
     return np.array(rows, np.float64)
 
 
+def embed_sources(
+    sources: Sequence[SourceFace], recognizer: Recognizer, kernels: Kernels
+) -> NDArray[np.float64]:
+    """float64 [n, 128]: what the faces that are put on look like."""
+    rows = []
+    for source in sources:
+        seen = view(source.landmarks, np.eye(2, 3))
+        chip = recognizer.chip(_as_picture(source.image), seen, kernels)
+        rows.append(recognizer.embed(chip))
+    return np.array(rows, np.float64)
+
+
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """uint8 [height, width, 3] R'G'B' (sRGB is assumed), upright by its EXIF tag, without alpha.
 

@@ -6,11 +6,12 @@ as long as a ring's slots allow, and it notices by itself when it ends early.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,7 +24,7 @@ from actors.frames import Frame
 from actors.hands import HALO, HandTracker
 from actors.hashes import frame_hash
 from actors.lane_files import LaneFiles, write_table
-from actors.masks import MaskWriter
+from actors.masks import MaskWriter, PastedFace
 from actors.observer import FaceObserver
 from actors.occluder import Occluder
 from actors.portraits import PortraitAlbum
@@ -32,6 +33,7 @@ from actors.swapper import Swapper
 from actors.toolbox import Toolbox
 from actors.tracker import Tracker, held_back, reach
 from actors.transport.shm import Ring
+from kernels.api import Patch
 from kernels.geometry import Affine, display_affine
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
@@ -173,12 +175,37 @@ def compositor(
             if stabilizer is not None:
                 stabilizer.stabilize(frame)
             if _inside(task.chunk, frame):
+                seen = [] if masks is None else _blends(frame)
                 # After all filters: the hand's outline must never be blended over time.
                 occluder.occlude(frame, hands.get(frame.handle.frame_index, ()))
+                left = [] if masks is None else _blends(frame)
                 patches = stage.composite(frame)
                 if masks is not None:
-                    masks.add(frame.handle.frame_index, patches)
+                    masks.add(_pasted(frame, patches, seen, left))
             yield frame
+
+
+def _blends(frame: Frame) -> list[tuple[float, float]]:
+    """(largest value, sum) of each face's blend mask."""
+    masks = frame.crops[: frame.faces, ..., 3]
+    return [(float(mask.max()), float(mask.sum(dtype=np.float64))) for mask in masks]
+
+
+def _pasted(
+    frame: Frame,
+    patches: Sequence[Patch],
+    seen: Sequence[tuple[float, float]],
+    left: Sequence[tuple[float, float]],
+) -> Iterator[PastedFace]:
+    """What became of each face, from its blend mask before and after hands were cut out."""
+    for face, (patch, before, after) in enumerate(zip(patches, seen, left, strict=True)):
+        yield PastedFace(
+            frame=frame.handle.frame_index,
+            track=int(frame.tracks[face]),
+            patch=patch,
+            strength=before[0],
+            hidden=1 - after[1] / before[1] if before[1] else 0.0,
+        )
 
 
 def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iterator[Frame]:

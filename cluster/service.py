@@ -26,6 +26,7 @@ from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.folders import claim, release
 from cluster.publish import publish_film, publish_hashes, publish_masks
+from cluster.records import RecordBook
 from cluster.stitching import FilmStitch, Stitched
 from kernels.cuts import find_cuts
 from kernels.geometry import display_affine
@@ -65,7 +66,7 @@ class _Film:
     analyses: dict[int, Analysis] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
     census: Census = field(default_factory=lambda: Census(0))
-    cuts: int = 0
+    cuts: tuple[int, ...] = ()
     stitched: Stitched | None = None
     crop_size: int = 0
     key: str = ""
@@ -108,6 +109,7 @@ class JobService:
         embed_references: [n, 128] embeddings of the pictures in ``job.faces.references``;
             only jobs that have some need it.
         analyses: where analyses are kept; None: nowhere.
+        records: where what reports need is kept of jobs that ask for it; None: nowhere.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class JobService:
         marking: dict[str, str],
         embed_references: Callable[[JobSpec], NDArray[np.float64]] | None = None,
         analyses: AnalysisCache | None = None,
+        records: RecordBook | None = None,
     ) -> None:
         self._open_executor = open_executor
         self._check_sources = check_sources
@@ -128,6 +131,7 @@ class JobService:
         self._marking = marking
         self._embed_references = embed_references
         self._analyses = analyses
+        self._records = records
         self._ledger = Ledger()
         self._tally: Tally | None = None
         self._phases: dict[str, float] = {}
@@ -150,7 +154,9 @@ class JobService:
             self._announce(job, "start")
             with closing(self._open_executor()) as executor:
                 self._drive(job, film, executor)
-            return self._summary(job, film, time.monotonic() - began)
+            summary = self._summary(job, film, time.monotonic() - began)
+            self._keep_record(job, film, summary)
+            return summary
 
     def survey(self, job: JobSpec) -> Survey:
         """Analyse and stitch, and render nothing: who is in the film, and what is to be done.
@@ -177,7 +183,7 @@ class JobService:
                 index=film.index,
                 stitched=film.stitched,
                 census=film.census,
-                cuts=film.cuts,
+                cuts=len(film.cuts),
                 chunks=film.chunks["render"],
                 crop_size=film.crop_size,
                 cached=film.cached,
@@ -320,6 +326,25 @@ class JobService:
         except OSError as error:
             self._note(f"the analysis could not be kept for another time ({error.strerror})")
 
+    def _keep_record(self, job: JobSpec, film: _Film, summary: JobSummary) -> None:
+        if self._records is None or not job.report or film.stitched is None:
+            return
+        chunks = film.chunks["render"]
+        try:
+            self._records.keep(
+                job,
+                film.index,
+                chunks,
+                [film.segments[chunk.index] for chunk in chunks],
+                film.cuts,
+                film.stitched,
+                crop_size=summary.crop_size,
+                retries=summary.retries,
+                seconds=summary.seconds,
+            )
+        except OSError as error:
+            self._note(f"`farm report` will not know this job ({error.strerror or error})")
+
     def _stitch(self, job: JobSpec, film: _Film) -> list[Instruction]:
         """Join the chunk tables, find the cuts and plan the renders."""
         self._announce(job, "stitch")
@@ -336,7 +361,7 @@ class JobService:
             references = self._embed_references(job)
         stitch = FilmStitch(analyses, cuts, display)
         film.stitched = stitch.write(job, references, film.census.add)
-        film.cuts = len(cuts)
+        film.cuts = tuple(map(int, cuts))
         if job.occlusion:
             with pq.ParquetWriter(job.hands, HANDS) as writer:
                 for analysis in analyses:
@@ -395,7 +420,7 @@ class JobService:
             tracks=film.stitched.tracks if film.stitched else 0,
             frames_with_faces=film.census.frames_with_faces,
             swapped_frames=sum(s.swapped_frames for s in film.segments.values()),
-            cuts=film.cuts,
+            cuts=len(film.cuts),
             chunks=len(film.segments),
             retries=self._ledger.retries,
             crop_size=film.crop_size,

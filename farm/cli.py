@@ -17,6 +17,7 @@ import typer
 
 from farm.commands import doctor, models
 from farm.commands.faces import faces
+from farm.commands.report import report
 from farm.commands.submit import submit
 from farm.config import load_settings
 from farm.progress import JsonDisplay, printable
@@ -70,6 +71,7 @@ def farm(
     - `farm submit film.mp4 --source face.jpg`: makes film.swapped.mp4 beside the film
     - `farm submit film.mp4 -s face.jpg -o out.mp4 --contact-sheet out.png`: before and after, too
     - `farm faces film.mp4`: who is in it, to swap several people (`farm submit --swap A=face.jpg`)
+    - `farm report film.swapped.mp4`: how good the result is, in numbers and as a page
     - `farm models list`: models, their licences, and what is here
 
     Swap only faces of people who agreed to it; results are marked as altered.
@@ -82,6 +84,7 @@ def farm(
 
 app.command("submit")(submit)
 app.command("faces")(faces)
+app.command("report")(report)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 

@@ -51,6 +51,9 @@ class Settings(_Section):
     """Job folders and crash reports."""
     analysis_gb: float = Field(default=4.0, ge=0)
     """Room for analyses in the cache folder, in GB; 0: none are kept."""
+    report_gb: float = Field(default=1.0, ge=0)
+    """Room for what `farm report` needs of the last jobs, in the state folder, in GB; 0: nothing
+    is kept."""
     chunk_seconds: float = Field(default=8.0, gt=0, le=600)
     lanes: int = Field(default=0, ge=0, le=1024)
     """Lanes on this machine; 0: as many as its cores bear."""

@@ -22,6 +22,7 @@ from cluster.executor import Executor
 from cluster.inline import InlineExecutor
 from cluster.layout import choose_layout
 from cluster.ray_executor import RayExecutor
+from cluster.records import RecordBook
 from cluster.service import JobService, Survey
 from cluster.session import Session
 from farm.config import Settings
@@ -72,6 +73,11 @@ def run_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Dis
 def rate_book(settings: Settings) -> RateBook:
     """What this machine has been measured to do."""
     return RateBook(settings.state_dir / "rates.json")
+
+
+def record_book(settings: Settings) -> RecordBook:
+    """What the last jobs left behind for reports."""
+    return RecordBook(settings.state_dir / "reports", int(settings.report_gb * 1e9))
 
 
 def lanes_of(options: FarmOptions) -> int:
@@ -151,4 +157,5 @@ def _service(
             marking=marking(job),
             embed_references=embed_references,
             analyses=analyses,
+            records=record_book(settings) if settings.report_gb else None,
         )

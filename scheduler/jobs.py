@@ -144,10 +144,12 @@ class JobSpec:
     """Where to put each frame's blend mask (for proofs and for editors); empty: nowhere."""
     hashes_output: str = ""
     """Where to put a hash of each frame as it is handed to the encoder; empty: nowhere."""
+    report: bool = False
+    """Record what a report on the result needs: masks, and how strongly each face was pasted."""
 
     @property
     def record_masks(self) -> bool:
-        return bool(self.masks_output)
+        return bool(self.masks_output) or self.report
 
     @property
     def frame_hashes(self) -> bool:
@@ -251,7 +253,7 @@ class Segment:
     frame_hashes: tuple[str, ...] = ()
     """With ``JobSpec.frame_hashes``: one a frame, of the planes as handed to the encoder."""
     masks_path: str = ""
-    """With ``JobSpec.record_masks``: Parquet with one row for each patched region."""
+    """With ``JobSpec.record_masks``: Parquet with one row for each face that was pasted."""
     cpu_ms: dict[str, float] = field(default_factory=dict)
 
 

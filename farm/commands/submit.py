@@ -404,5 +404,7 @@ def _describe(summary: JobSummary, job: JobSpec) -> list[str]:
         )
     else:
         lines.append("  no face was found: this is the film as it was, encoded anew")
+    if job.report and summary.faces:
+        lines.append(f"  how good is it? farm report {summary.output}")
     lines.append(f"  marked as altered: swapper {job.swap.model}, encoder {job.encoder.codec}")
     return lines
