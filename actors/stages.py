@@ -95,6 +95,7 @@ def detector(
     hands = None
     if task.job.occlusion:
         hands = HandTracker(tools.palm_detector, tools.hand_landmarker, tools.kernels, display)
+    asked = tools.detector.calls
     faces: list[FaceObservation] = []
     changes: list[tuple[int, float]] = []
     for tracked in tracker.track(frames, chunk.start, chunk.stop):
@@ -133,6 +134,7 @@ def detector(
         cpu_ms={},
         portraits_path=str(files.portraits) if album is not None else "",
         embedded=album.embedded if album is not None else 0,
+        detected=tools.detector.calls - asked,
     )
 
 

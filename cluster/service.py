@@ -93,6 +93,8 @@ class Survey:
     """CPU milliseconds by stage of the analysis, over the film."""
     embedded: int
     """Faces that the recogniser looked at."""
+    detected: int
+    """Pictures that the face detector looked at; as ``embedded`` 0 from the cache."""
 
 
 class JobService:
@@ -184,6 +186,7 @@ class JobService:
                 seconds=time.monotonic() - began,
                 cpu_ms=dict(cpu),
                 embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+                detected=sum(analysis.detected for analysis in film.analyses.values()),
             )
 
     @contextmanager
@@ -406,4 +409,5 @@ class JobService:
             megapixels=film.index.width * film.index.height / 1e6,
             analysis_cached=film.cached,
             embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+            detected=sum(analysis.detected for analysis in film.analyses.values()),
         )

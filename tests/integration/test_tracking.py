@@ -112,11 +112,12 @@ def test_the_same_bits_of_whole_films(
 def test_a_fifth_of_the_detections_finds_what_all_find(
     tools: Toolbox, laugh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counter = Counter(tools, monkeypatch)
+    counter, asked = Counter(tools, monkeypatch), tools.detector.calls
     every, _, cost = analyse(tools, laugh, tmp_path, 600, interval=1)
     assert counter.calls == 120
     counter.calls = 0
     tracked, _, cheaper = analyse(tools, laugh, tmp_path, 600)
+    assert tools.detector.calls == asked + 120 + counter.calls
     assert 5 * counter.calls <= 120 + 5  # and the last frame of the film
     assert cheaper < 0.85 * cost
     assert tracked.column("frame").equals(every.column("frame"))
