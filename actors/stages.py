@@ -162,7 +162,7 @@ def compositor(
 
     Only the chunk's own frames are pasted. Writes the masks' table when the job asks for it.
     """
-    stabilizer = Stabilizer(task.job.stabilize, tools.kernels) if task.job.stabilize.any else None
+    stabilizer = Stabilizer(task.job.stabilize) if task.job.stabilize.any else None
     stage, occluder = Compositor(tools.kernels), Occluder(tools.kernels)
     hands = read_hands(task)
     with ExitStack() as stack:
