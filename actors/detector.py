@@ -65,6 +65,8 @@ class FaceDetector:
         self._network = LiteRt.load(model_path, threads=threads)
         self._min_logit = float(np.log(min_score / (1.0 - min_score)))
         self._max_overlap = max_overlap
+        self.calls = 0
+        """Pictures that the network has looked at."""
 
     def detect(
         self, picture: Picture, display: NDArray[np.float64], kernels: Kernels
@@ -103,6 +105,7 @@ class FaceDetector:
     def detect_rgb(self, rgb: NDArray[np.uint8]) -> list[Detection]:
         """The faces of a uint8 [192, 192, 3] R'G'B' picture in its own pixels, best first."""
         pixels = rgb.astype(np.float32) * np.float32(1 / 127.5) - np.float32(1)
+        self.calls += 1
         values, logits = self._network.run(pixels[None])
         cells = np.flatnonzero(logits[0, :, 0] >= self._min_logit)
         scores = 1.0 / (1.0 + np.exp(-logits[0, cells, 0].astype(np.float64)))

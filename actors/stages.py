@@ -97,6 +97,7 @@ def detector(
     hands = None
     if task.job.occlusion:
         hands = HandTracker(tools.palm_detector, tools.hand_landmarker, tools.kernels, display)
+    asked = tools.detector.calls
     faces: list[FaceObservation] = []
     changes: list[tuple[int, float]] = []
     for tracked in tracker.track(frames, chunk.start, chunk.stop):
@@ -135,6 +136,7 @@ def detector(
         cpu_ms={},
         portraits_path=str(files.portraits) if album is not None else "",
         embedded=album.embedded if album is not None else 0,
+        detected=tools.detector.calls - asked,
     )
 
 

@@ -94,6 +94,8 @@ class Survey:
     """CPU milliseconds by stage of the analysis, over the film."""
     embedded: int
     """Faces that the recogniser looked at."""
+    detected: int
+    """Pictures that the face detector looked at; as ``embedded`` 0 from the cache."""
 
 
 class JobService:
@@ -190,6 +192,7 @@ class JobService:
                 seconds=time.monotonic() - began,
                 cpu_ms=dict(cpu),
                 embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+                detected=sum(analysis.detected for analysis in film.analyses.values()),
             )
 
     @contextmanager
@@ -431,4 +434,5 @@ class JobService:
             megapixels=film.index.width * film.index.height / 1e6,
             analysis_cached=film.cached,
             embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+            detected=sum(analysis.detected for analysis in film.analyses.values()),
         )

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from scheduler.errors import SettingInvalid
+from scheduler.jobs import MAX_INTERVAL, AnalyseSettings
 
 PREFIX: Final = "SWAPFARM_"
 CONFIG_VARIABLE: Final = "SWAPFARM_CONFIG"
@@ -55,6 +56,8 @@ class Settings(_Section):
     """Room for what `farm report` needs of the last jobs, in the state folder, in GB; 0: nothing
     is kept."""
     chunk_seconds: float = Field(default=8.0, gt=0, le=600)
+    detect_every: int = Field(default=AnalyseSettings().interval, ge=1, le=MAX_INTERVAL)
+    """Frames from one look of the face detector to the next; faces are tracked between."""
     lanes: int = Field(default=0, ge=0, le=1024)
     """Lanes on this machine; 0: as many as its cores bear."""
     encoder: EncoderSection = EncoderSection()

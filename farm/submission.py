@@ -14,6 +14,7 @@ from actors.muxer import FORMATS
 from farm.config import Settings
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
 from scheduler.jobs import (
+    MAX_INTERVAL,
     AnalyseSettings,
     EncoderSettings,
     FaceChoice,
@@ -234,6 +235,7 @@ def survey_job_spec(
         folder=str(folder),
         swap=SwapSettings(),
         identities=identities,
+        analysis=AnalyseSettings(interval=settings.detect_every),
         chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
     )
 
@@ -252,6 +254,7 @@ def build_job(
     source_face: int | None = None,
     crop_size: int = 0,
     occlusion: bool = True,
+    detect_every: int | None = None,
     chunk_seconds: float | None = None,
     smooth: bool = True,
     attempts: int = 3,
@@ -268,6 +271,13 @@ def build_job(
     if swapper not in SWAPPERS:
         raise SettingInvalid(
             f"swapper {swapper!r}", "one of " + ", ".join(SWAPPERS), "choose one with --swapper"
+        )
+    interval = settings.detect_every if detect_every is None else detect_every
+    if not 1 <= interval <= MAX_INTERVAL:
+        raise SettingInvalid(
+            f"--detect-every {interval}",
+            f"1 (every frame) to {MAX_INTERVAL}",
+            "leave it out for every 6th frame",
         )
     cast = parse_swaps(swaps)
     choice = faces or FaceChoice()
@@ -310,7 +320,7 @@ def build_job(
         identities=bool(cast) or choice.mode == "reference",
         encoder=encoder,
         stabilize=stabilize or StabilizeSettings(),
-        analysis=AnalyseSettings(occlusion=occlusion),
+        analysis=AnalyseSettings(interval=interval, occlusion=occlusion),
         chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
         smooth=smooth,
         attempts=attempts,

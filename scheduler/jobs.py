@@ -13,6 +13,9 @@ WARMUP: Final = 12
 filters need for 99.9 % of face pixels within 1/255 of an unchunked render."""
 COLOUR_WARMUP: Final = 16
 """What the colour transfer looks back on."""
+MAX_INTERVAL: Final = 24
+"""Frames between detections at most: each more is a frame more that a lane holds and a chunk reads
+beyond its borders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ class AnalyseSettings:
 
     interval: int = 6
     """The detector looks at each frame whose number is a multiple of this (and at the ends of
-    shots); faces are tracked between. 1 to 24; 1: at every frame."""
+    shots); faces are tracked between. 1 to `MAX_INTERVAL`; 1: at every frame."""
     expression: bool = True
     """The mesh looks at every frame. Without it, mouth and eyelids move less between detections
     than they do: enough for swappers that only need the pose."""
@@ -233,6 +236,8 @@ class Analysis:
     """Parquet after ``scheduler.tracks.PORTRAITS_SCHEMA``; empty without ``JobSpec.identities``."""
     embedded: int = 0
     """Faces that the recogniser looked at."""
+    detected: int = 0
+    """Pictures that the face detector looked at, those of the halo, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +291,8 @@ class JobSummary:
     """The film was not analysed again."""
     embedded: int = 0
     """Faces that the recogniser looked at."""
+    detected: int = 0
+    """Pictures that the face detector looked at in the analysis."""
 
     @property
     def fps(self) -> float:

@@ -141,6 +141,16 @@ def submit(
             help="Keep hands before a face in front of it (docs/occlusion.md).",
         ),
     ] = True,
+    detect_every: Annotated[
+        int | None,
+        typer.Option(
+            "--detect-every",
+            metavar="N",
+            show_default=False,
+            help="Look for new faces at every Nth frame (and at cuts) and track them between. "
+            "1 looks at every frame: slower, and no steadier. [6]",
+        ),
+    ] = None,
     no_smooth: Annotated[
         bool,
         typer.Option(
@@ -348,6 +358,7 @@ def submit(
         source_face=source_face,
         crop_size=crop_size,
         occlusion=occlusion,
+        detect_every=detect_every,
         chunk_seconds=chunk_seconds,
         smooth=not no_smooth,
         overwrite=overwrite,

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from farm.config import Settings, load_settings
-from farm.submission import build_job, default_output, encoder_settings, stabilize_settings
+from farm.submission import (
+    build_job,
+    default_output,
+    encoder_settings,
+    stabilize_settings,
+    survey_job_spec,
+)
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable, SwapfarmError
 from scheduler.jobs import EncoderSettings, StabilizeSettings
 
@@ -115,6 +121,38 @@ def test_without_a_source_or_with_an_unknown_swapper_there_is_no_job(
 ) -> None:
     with pytest.raises(SettingInvalid, match="swapper 'magic'"):
         job_for(settings, tmp_path, tmp_path / "o.mp4", swapper="magic")
+
+
+@pytest.mark.parametrize("interval", [0, -1, 25])
+def test_the_detector_looks_at_least_once_a_second(
+    settings: Settings, tmp_path: Path, interval: int
+) -> None:
+    with pytest.raises(SettingInvalid, match="--detect-every"):
+        job_for(settings, tmp_path, tmp_path / "o.mp4", detect_every=interval)
+
+
+def test_how_often_the_detector_looks_is_the_users(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("detect_every = 3\n")
+    settings = load_settings(file, environment={"HOME": str(tmp_path)})
+
+    def interval(**given: int) -> int:
+        job = build_job(
+            settings,
+            video=Path("film.mp4"),
+            sources=[Path("face.jpg")],
+            output=tmp_path / "o.mp4",
+            encoder=EncoderSettings(),
+            **given,
+        )
+        return job.analysis.interval
+
+    assert interval() == 3
+    assert interval(detect_every=24) == 24
+    assert survey_job_spec(settings, video=Path("film.mp4")).analysis.interval == 3
+    file.write_text("detect_every = 25\n")
+    with pytest.raises(SettingInvalid, match="detect_every"):
+        load_settings(file, environment={"HOME": str(tmp_path)})
 
 
 def test_filters_are_named_or_none() -> None:
