@@ -51,7 +51,7 @@ from kernels.cuts import find_cuts
 from kernels.dense_flow import DisFlow
 from kernels.filters import carry, luma, trust
 from kernels.geometry import display_affine
-from kernels.metrics import luma_flicker, similarity_map, warping_error
+from kernels.metrics import known_motion, seam_ratio, similarity_map, unsteadiness
 from scheduler.chunks import Chunk
 from scheduler.events import TaskDone, TaskFailed
 from scheduler.jobs import AnalyseTask, Analysis, JobSpec, StabilizeSettings, SwapSettings
@@ -274,13 +274,10 @@ class Clip:
         box = np.s_[low[1] : high[1], low[0] : high[0]]
         a, b = (np.ascontiguousarray(plane[box]) for plane in source)
         forth, back = self._flow.calc(a, b, None), self._flow.calc(b, a, None)
-        # Where forth and back do not lead home the motion is not known.
-        sure = np.square(forth + carry(back, forth)).sum(-1) < 0.25
-        weight = mask[box] * sure
+        weight = mask[box] * known_motion(forth, back)
 
         def errors(now: NDArray[np.uint8], before: NDArray[np.uint8]) -> tuple[float, float]:
-            x, y = now[box].astype(np.float32), carry(before[box].astype(np.float32), forth)
-            return warping_error(x, y, weight), luma_flicker(x, y, weight)
+            return unsteadiness(now[box], before[box], forth, weight)
 
         own = errors(*source)
         features = features_of(face, mask.shape)[box]
@@ -306,7 +303,7 @@ def _summary(rows: NDArray[np.float64], border: NDArray[np.bool_]) -> dict[str, 
     }
     if border.any():
         excess = warp / np.maximum(own_warp, 1e-6)
-        result["seam"] = float(excess[border].mean() / np.median(excess[~border]))
+        result["seam"] = seam_ratio(excess, border) or 0.0
     return result
 
 
