@@ -141,6 +141,13 @@ def submit(
             help="Keep hands before a face in front of it (docs/occlusion.md).",
         ),
     ] = True,
+    objects: Annotated[
+        bool,
+        typer.Option(
+            "--objects/--no-objects",
+            help="Keep coloured things before a face in front of it (docs/occlusion.md).",
+        ),
+    ] = True,
     no_smooth: Annotated[
         bool,
         typer.Option(
@@ -348,6 +355,7 @@ def submit(
         source_face=source_face,
         crop_size=crop_size,
         occlusion=occlusion,
+        objects=objects,
         chunk_seconds=chunk_seconds,
         smooth=not no_smooth,
         overwrite=overwrite,
