@@ -55,9 +55,8 @@ class ObjectFinder:
         found = foreign(rgb, places, appearance)
         if found is None:
             return None
-        cover = cv2.dilate(found.astype(np.float32), np.ones((3, 3), np.uint8))
-        cover = cast(Floats, cv2.GaussianBlur(cover, (0, 0), 0.8))
-        # The blurred step is a half a pixel outside: all that is soft lies beyond the object.
+        cover = cast(Floats, cv2.GaussianBlur(found.astype(np.float32), (0, 0), 0.8))
+        # The blurred step is a half on the outline: all that is soft lies outside.
         return np.clip((cover - 0.1) / 0.4, 0, 1), affine
 
     def _appearance(self, track: int) -> Appearance | None:

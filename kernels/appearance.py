@@ -43,12 +43,16 @@ GAIN: Final = np.array([0.4, 0.4, 0.7], np.float32)
 """The most that a whole frame may differ in colour and lightness from the face as it is known."""
 WEAK: Final = 0.55
 """Of ``UNIT``: what counts where it hangs together with more."""
+EDGE: Final = 0.4
+"""Of the strongest nearby: where an object ends."""
 SMALLEST: Final = 0.008
 """The least that counts as an object, as a share of the face's area."""
 LARGEST: Final = 0.7
 """The most: a face that is strange all over stands in another light."""
 _NOWHERE: Final = 9.0
+_NEAR: Final = np.ones((5, 5), np.uint8)
 _OPEN: Final = np.ones((3, 3), np.uint8)
+_RIM: Final = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13))
 _CLOSE: Final = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
 
 
@@ -143,16 +147,21 @@ def foreign(rgb: Bytes, places: Places, appearance: Appearance) -> Flags | None:
     least = SMALLEST * places.inside.sum()
     if certain.sum() < least:
         return None
-    likely = ((weak > WEAK**2) & places.inside).astype(np.uint8)
-    opened = cv2.morphologyEx(likely, cv2.MORPH_OPEN, _OPEN)
+    # Blur and compression carry a strong colour over its outline: that lies half-way.
+    near = cast(Floats, cv2.dilate(weak, _NEAR))
+    likely = (weak > np.maximum(WEAK**2, EDGE**2 * near)) & places.inside
+    opened = cv2.morphologyEx(likely.astype(np.uint8), cv2.MORPH_OPEN, _OPEN)
     closed = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, _CLOSE)
     count, labels = cv2.connectedComponents(closed, connectivity=8)
     strong = np.bincount(labels[certain], minlength=count)
     kept = strong >= least
     kept[0] = False
     found = kept[labels]
-    share = found.sum() / max(int(places.inside.sum()), 1)
-    return found if 0 < share < LARGEST else None
+    if not 0 < found.sum() < LARGEST * places.inside.sum():
+        return None
+    # On the face's rim nothing is known: there an object goes on.
+    wider = cv2.dilate(found.astype(np.uint8), _RIM)
+    return cast(Flags, found | ((wider > 0) & ~places.inside))
 
 
 def _median(values: Floats, say: Floats) -> Floats:
