@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from actors.frames import Frame
 from kernels.api import Kernels, Patch
+from kernels.geometry import Affine, crop_roi, invert
 from scheduler.errors import RenderError
 
 
@@ -25,20 +30,40 @@ class Compositor:
 
         Args:
             frame: with ``faces`` crops [..., :3] R'G'B' 0..1 (stream's transfer), masks
-                [..., 3] 0..1 and affines frame -> crop.
+                [..., 3] 0..1, originals and affines frame -> crop.
         Returns: one patch a face, in order; empty for a face that lies outside the frame.
         Raises RenderError: the slot holds a crop that is not finite, or an affine without an
             inverse: the swapper's fault, and the same at every attempt.
         """
-        return tuple(self._paste(frame, face) for face in range(frame.faces))
+        patches: tuple[Patch, ...] = ()
+        for face in range(frame.faces):
+            patches += (self._paste(frame, face, patches),)
+        return patches
 
-    def _paste(self, frame: Frame, face: int) -> Patch:
+    def _paste(self, frame: Frame, face: int, done: tuple[Patch, ...]) -> Patch:
         crop, affine = frame.crops[face], frame.affines[face]
         try:
-            return self._kernels.paste(frame.picture, crop[..., :3], crop[..., 3], affine)
+            fresh = any(_may_see(affine, len(crop), frame, patch) for patch in done)
+            before = None if fresh else frame.originals[face]
+            return self._kernels.paste(frame.picture, crop[..., :3], crop[..., 3], affine, before)
         except ValueError as error:
             raise RenderError(
                 f"face {face + 1} of frame {frame.handle.frame_index}: {error}",
                 "a crop of finite values and an affine that can be inverted from the swapper",
                 "choose another model; if it is one of ours, report it with this message",
             ) from error
+
+
+def _may_see(affine: Affine, size: int, frame: Frame, patch: Patch) -> bool:
+    """Whether a crop's samples may lie on what a patch changed."""
+    fmt = frame.picture.format
+    step = float(np.hypot(*invert(affine)[:, :2]).max())
+    # Twice what the cubic and the box before it reach, on planes of half the frame's resolution.
+    margin = math.ceil(8 * step) + 8
+    seen = crop_roi(affine, size, fmt.width, fmt.height, margin)
+    return (
+        seen.x0 < patch.roi.x1
+        and patch.roi.x0 < seen.x1
+        and seen.y0 < patch.roi.y1
+        and patch.roi.y0 < seen.y1
+    )

@@ -68,14 +68,18 @@ class SlotLayout:
         return self.tracks_offset + _aligned(self.faces * 8)
 
     @property
-    def nbytes(self) -> int:
+    def originals_offset(self) -> int:
         return self.crops_offset + _aligned(self.faces * self.crop_size**2 * 4 * 4)
+
+    @property
+    def nbytes(self) -> int:
+        return self.originals_offset + _aligned(self.faces * self.crop_size**2 * 3 * 4)
 
 
 class Frame:
     """Views into one slot. Valid until the frame's credit goes back to the ring."""
 
-    __slots__ = ("_count", "affines", "crops", "handle", "picture", "tracks")
+    __slots__ = ("_count", "affines", "crops", "handle", "originals", "picture", "tracks")
 
     def __init__(self, handle: FrameHandle, layout: SlotLayout, memory: memoryview) -> None:
         self.handle = handle
@@ -100,6 +104,11 @@ class Frame:
             memory, np.float32, layout.faces * size * size * 4, layout.crops_offset
         ).reshape(layout.faces, size, size, 4)
         """[faces, size, size, 4] swapped R'G'B' in 0..1 (the stream's transfer) and the mask."""
+        self.originals: NDArray[np.float32] = np.frombuffer(
+            memory, np.float32, layout.faces * size * size * 3, layout.originals_offset
+        ).reshape(layout.faces, size, size, 3)
+        """[faces, size, size, 3] R'G'B' as ``Kernels.crop`` cut it for the swapper: nobody after it
+        samples the planes again for the same picture."""
 
     @property
     def faces(self) -> int:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.frames import Frame
-from kernels.api import Kernels
 from kernels.colour import TransferTables
 from kernels.dense_flow import DisFlow, FlowProvider
 from kernels.filters import (
@@ -89,15 +88,11 @@ class Stabilizer:
 
     Args:
         settings: which filters work.
-        kernels: cuts the original's crop.
         flow: finds the motion.
     """
 
-    def __init__(
-        self, settings: StabilizeSettings, kernels: Kernels, flow: FlowProvider | None = None
-    ) -> None:
+    def __init__(self, settings: StabilizeSettings, flow: FlowProvider | None = None) -> None:
         self._settings = settings
-        self._kernels = kernels
         self._flow = flow or DisFlow()
         self._tables: TransferTables | None = None
         self._past: dict[int, _Past] = {}
@@ -106,7 +101,7 @@ class Stabilizer:
         """Steady ``frame.crops`` in place: colours and masks.
 
         Args:
-            frame: as the swapper left it, its planes still the decoder's.
+            frame: as the swapper left it.
         """
         past, self._past = self._past, {}
         for face in range(frame.faces):
@@ -119,7 +114,7 @@ class Stabilizer:
     def _steady(self, frame: Frame, face: int, before: _Past | None) -> _Past:
         affine, crop = frame.affines[face], frame.crops[face]
         size = len(crop)
-        original = self._kernels.crop(frame.picture, affine, size)
+        original = frame.originals[face]
         past = _Past(
             frame=frame.handle.frame_index,
             centre=apply(invert(affine), [(size - 1) / 2, (size - 1) / 2]),
@@ -132,14 +127,14 @@ class Stabilizer:
             past.scores, past.colours = before.scores, before.colours
         if self._settings.colour:
             self._recolour(frame, original, crop, past)
-        past.change = crop.copy()
-        past.change[..., :3] -= original
+        # With a mask of 0, so that one pass over whole pixels takes it from the crop.
+        lifted = np.zeros_like(crop)
+        lifted[..., :3] = original
+        past.change = crop - lifted
         part = None if before is None else _part(past.support, before.support, size)
         if before is not None and part is not None:
             self._hold(past, before, part)
-            steady = past.change[part].copy()
-            steady[..., :3] += original[part]
-            np.clip(steady, 0, 1, out=crop[part])
+            np.clip(past.change[part] + lifted[part], 0, 1, out=crop[part])
         return past
 
     def _recolour(self, frame: Frame, original: Floats, crop: Floats, past: _Past) -> None:

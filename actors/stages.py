@@ -171,7 +171,7 @@ def compositor(
 
     Only the chunk's own frames are pasted. Writes the masks' table when the job asks for it.
     """
-    stabilizer = Stabilizer(task.job.stabilize, tools.kernels) if task.job.stabilize.any else None
+    stabilizer = Stabilizer(task.job.stabilize) if task.job.stabilize.any else None
     faces, hands = read_faces(task), read_hands(task)
     objects = None
     if task.job.objects:

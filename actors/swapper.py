@@ -75,7 +75,8 @@ class Swapper:
         self._display = display
 
     def swap(self, frame: Frame, faces: Sequence[FaceObservation]) -> None:
-        """Fill ``frame.crops``, ``affines``, ``tracks`` and ``faces``, in the order given.
+        """Fill ``frame.crops``, ``originals``, ``affines``, ``tracks`` and ``faces``, in the order
+        given.
 
         Raises:
             ValueError: more faces than the slot has room for.
@@ -83,6 +84,7 @@ class Swapper:
         frame.faces = len(faces)
         for i, face in enumerate(faces):
             affine, crop, landmarks = self.prepare(frame, face)
+            frame.originals[i] = crop
             frame.affines[i] = affine
             frame.tracks[i] = face.track
             self._face_swappers[face.person].swap(crop, landmarks, frame.crops[i])

@@ -213,6 +213,7 @@ class Clip:
         for mine, theirs in zip(scratch.picture.planes, frame.picture.planes, strict=True):
             mine[...] = theirs
         scratch.affines[:], scratch.tracks[:] = frame.affines, frame.tracks
+        scratch.originals[:] = frame.originals
         if arm.settings is None:
             scratch.crops[:] = frame.crops
             arm.steady = arm.steady or Direct()
@@ -222,8 +223,8 @@ class Clip:
         if arm.chunk and at % arm.chunk == 0:
             arm.steady, arm.coming = arm.coming, None
         if arm.warmup and at % arm.chunk == arm.chunk - arm.warmup:
-            arm.coming = Stabilizer(arm.settings, self._tools.kernels)
-        arm.steady = arm.steady or Stabilizer(arm.settings, self._tools.kernels)
+            arm.coming = Stabilizer(arm.settings)
+        arm.steady = arm.steady or Stabilizer(arm.settings)
         if arm.coming is not None:
             scratch.crops[:] = frame.crops
             arm.coming.stabilize(scratch)

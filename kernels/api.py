@@ -89,7 +89,14 @@ class Kernels(Protocol):
         """
         ...
 
-    def paste(self, picture: Picture, crop: Image, mask: Image, affine: Affine) -> Patch:
+    def paste(
+        self,
+        picture: Picture,
+        crop: Image,
+        mask: Image,
+        affine: Affine,
+        before: Image | None = None,
+    ) -> Patch:
         """Put a changed crop back into the frame, in place.
 
         Only the difference between ``crop`` and what ``crop()`` gives for the same affine is
@@ -102,6 +109,7 @@ class Kernels(Protocol):
             crop: float32 [S, S, 3] R'G'B' 0..1 as from ``crop()``.
             mask: float32 [S, S], 0 keep the frame .. 1 take the crop.
             affine: float64 [2, 3] frame pixels -> crop pixels.
+            before: what ``crop()`` gives for this picture and affine, where the caller has it.
         Returns: the patch: region and mask of what may have changed.
         Raises ValueError: shapes that do not fit, or the affine has no inverse.
         """

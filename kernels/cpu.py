@@ -58,7 +58,14 @@ class CpuKernels:
         whole = Roi(x0=0, y0=0, x1=size, y1=size)
         return cast(Image, cv2.merge(self._crop(picture, invert(affine), size, whole)))
 
-    def paste(self, picture: Picture, crop: Image, mask: Image, affine: Affine) -> Patch:
+    def paste(
+        self,
+        picture: Picture,
+        crop: Image,
+        mask: Image,
+        affine: Affine,
+        before: Image | None = None,
+    ) -> Patch:
         size = _square(crop, mask)
         to_frame = invert(affine)
         support = _support(mask)
@@ -73,9 +80,13 @@ class CpuKernels:
         )
         part = np.s_[box.y0 : box.y1, box.x0 : box.x1]
         levels, curve = mask_levels(mask[part]), self._curve(picture.format.transfer)
+        if before is None:
+            own = self._crop(picture, to_frame, size, box)
+        else:
+            own = cast("list[Samples]", cv2.split(before[part]))
         changes = [
-            _change(before, crop[part][..., channel], levels, curve)
-            for channel, before in enumerate(self._crop(picture, to_frame, size, box))
+            _change(channel, cast(Samples, after), levels, curve)
+            for channel, after in zip(own, cv2.split(crop[part]), strict=True)
         ]
         touched = _touched(mask, affine, roi)
         self._add(picture, changes, box, size, affine, roi, touched)

@@ -50,15 +50,22 @@ class ReferenceKernels:
     def crop(self, picture: Picture, affine: Affine, size: int) -> Image:
         return _crop(picture, affine, size).astype(np.float32)
 
-    def paste(self, picture: Picture, crop: Image, mask: Image, affine: Affine) -> Patch:
+    def paste(
+        self,
+        picture: Picture,
+        crop: Image,
+        mask: Image,
+        affine: Affine,
+        before: Image | None = None,
+    ) -> Patch:
         """Over the whole frame and the whole crop; the patch's region is the whole frame."""
         fmt = picture.format
         weight = mask.astype(np.float64)
-        before = _crop(picture, affine, len(mask))
+        own = _crop(picture, affine, len(mask)) if before is None else before.astype(np.float64)
         after = np.clip(crop.astype(np.float64), 0, 1)
-        light = to_linear(before, fmt.transfer)
+        light = to_linear(own, fmt.transfer)
         brought = blend(to_linear(after, fmt.transfer) - light, weight)
-        change = from_linear(light + brought, fmt.transfer) - before
+        change = from_linear(light + brought, fmt.transfer) - own
         change[brought == 0] = 0
 
         positions = apply(affine, _grid(fmt.width, fmt.height))

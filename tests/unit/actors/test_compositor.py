@@ -5,7 +5,7 @@ from actors.compositor import Compositor
 from actors.frames import Frame, FrameHandle, SlotLayout
 from kernels.api import plane_touched
 from kernels.cpu import CpuKernels
-from kernels.picture import PictureFormat
+from kernels.picture import Picture, PictureFormat
 from scheduler.errors import RenderError
 
 
@@ -22,6 +22,7 @@ def frame():
     made.crops[:, 8:56, 12:52, 3] = 1
     for face, (x, y) in enumerate([(0, 0), (60, 20), (500, 500)]):
         made.affines[face] = [[1, 0, -x], [0, 1, -y]]
+        made.originals[face] = CpuKernels().crop(made.picture, made.affines[face], 64)
     return made
 
 
@@ -41,6 +42,29 @@ def test_each_face_gets_its_patch_in_order(frame):
         allowed = plane_touched(full, frame.picture.format, number)
         assert np.array_equal(old[~allowed], new[~allowed])
         assert (old[allowed] != new[allowed]).any()
+
+
+@pytest.mark.parametrize("apart", [0, 30, 60, 80])
+def test_the_swappers_own_crops_save_sampling_and_change_nothing(frame, apart):
+    """Also for faces that overlap: what the first left is what the second is blended with."""
+    frame.faces = 2
+    frame.affines[1] = [[1.1, 0.1, -1.1 * apart], [-0.1, 1.1, 2]]
+    frame.originals[1] = CpuKernels().crop(frame.picture, frame.affines[1], 64)
+    rng = np.random.default_rng(1)
+    frame.crops[:2, ..., :3] = rng.random((2, 64, 64, 3), np.float32)
+    fresh = Picture(
+        format=frame.picture.format, planes=tuple(plane.copy() for plane in frame.picture.planes)
+    )
+    wanted = [
+        CpuKernels().paste(fresh, frame.crops[i, ..., :3], frame.crops[i, ..., 3], frame.affines[i])
+        for i in range(2)
+    ]
+    found = Compositor(CpuKernels()).composite(frame)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.roi == other.roi
+        assert np.array_equal(one.touched, other.touched)
+    for one, other in zip(frame.picture.planes, fresh.planes, strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_a_frame_without_faces_is_left_alone(frame):

@@ -44,7 +44,7 @@ class Film:
     """A still face; each frame's swap is made by the test."""
 
     def __init__(self, settings: StabilizeSettings) -> None:
-        self.stabilizer = Stabilizer(settings, CpuKernels())
+        self.stabilizer = Stabilizer(settings)
 
     def frame(
         self,
@@ -65,6 +65,7 @@ class Film:
         frame.tracks[0] = track
         frame.affines[0] = [[1, 0, -place], [0, 1, -16]]
         original = CpuKernels().crop(frame.picture, frame.affines[0], SIZE)
+        frame.originals[0] = original
         frame.crops[0, ..., :3] = np.clip(original + (change * mask)[..., None], 0, 1)
         frame.crops[0, ..., 3] = mask
         swapped = frame.crops[0].copy()
@@ -180,7 +181,7 @@ def test_after_the_warm_up_older_frames_do_not_matter(settings: StabilizeSetting
 
 def test_two_faces_have_a_memory_each_whatever_their_order() -> None:
     def run(order: tuple[int, int]) -> Floats:
-        stabilizer = Stabilizer(StabilizeSettings(), CpuKernels())
+        stabilizer = Stabilizer(StabilizeSettings())
         last: dict[int, Floats] = {}
         for at in range(5):
             handle = FrameHandle(slot=0, generation=0, frame_index=at, pts=at)
@@ -193,6 +194,7 @@ def test_two_faces_have_a_memory_each_whatever_their_order() -> None:
                 frame.affines[slot] = [[1, 0, -20 - 30 * track], [0, 1, -16]]
                 original = CpuKernels().crop(frame.picture, frame.affines[slot], SIZE)
                 change = jitter(at) * MASK * (1 - 2 * track)
+                frame.originals[slot] = original
                 frame.crops[slot, ..., :3] = original + change[..., None]
                 frame.crops[slot, ..., 3] = MASK
             stabilizer.stabilize(frame)
@@ -210,7 +212,7 @@ def test_a_crop_without_a_mask_and_one_of_odd_size_pass() -> None:
         swapped, steady = film.frame(at, mask=empty)
         np.testing.assert_array_equal(steady, swapped)
     layout = SlotLayout(format=FORMAT, faces=1, crop_size=131)
-    stabilizer = Stabilizer(StabilizeSettings(), CpuKernels())
+    stabilizer = Stabilizer(StabilizeSettings())
     for at in range(3):
         handle = FrameHandle(slot=0, generation=0, frame_index=at, pts=at)
         frame = Frame(handle, layout, memoryview(bytearray(layout.nbytes)))
