@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -198,13 +199,15 @@ def test_where_the_film_is_cut_changes_no_sample_and_no_frame(
 def test_the_quick_benchmark_holds_its_gates(models: ModelStore, tmp_path: Path) -> None:
     report = tmp_path / "occlusion.json"
     command = [sys.executable, ROOT / "benchmarks" / "occlusion.py", "--quick", "--json", report]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # This tree's rooms, also where another one is installed.
+    here = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=here, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads(report.read_text("utf-8"))["single_face"]
     assert rows["nothing"]["false_pct"] <= 0.1
     coloured = [row for row in rows.values() if row.get("group") == "coloured"]
     assert len(coloured) == 3
     for row in coloured:
-        assert row["iou"] >= 0.75
-        assert row["iou_least"] >= 0.65
+        assert row["iou"] >= 0.85
+        assert row["iou_least"] >= 0.75
         assert row["false_most_pct"] <= 0.5
