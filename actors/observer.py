@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.detector import FaceDetector, overlap
+from actors.detector import FaceDetector
 from actors.landmarker import FaceLandmarker, Mesh
 from kernels.api import Kernels
 from kernels.picture import Picture
+from scheduler.boxes import overlaps
 from scheduler.tracks import FaceObservation
 
 
@@ -97,7 +98,7 @@ class FaceObserver:
         kept: list[FaceObservation] = []
         for face in faces:
             others = np.array([other.box for other in kept]).reshape(-1, 4)
-            if not (overlap(face.box, others) > self._max_overlap).any():
+            if not (overlaps(face.box[None], others) > self._max_overlap).any():
                 kept.append(face)
         return sorted(kept, key=self._place)
 

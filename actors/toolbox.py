@@ -17,6 +17,7 @@ from actors.recognizer import Recognizer
 from actors.sources import load_sources
 from actors.swapper import FaceSwapper
 from kernels.cpu import CpuKernels
+from kernels.mesh.unwrap import Unwrapper
 from scheduler.errors import SettingInvalid
 from scheduler.jobs import SwapSettings
 
@@ -77,6 +78,10 @@ class Toolbox:
     @cached_property
     def hand_landmarker(self) -> HandLandmarker:
         return HandLandmarker(self._model(HAND_LANDMARKER), self.kit.threads)
+
+    @cached_property
+    def unwrapper(self) -> Unwrapper:
+        return Unwrapper()
 
     @cached_property
     def recognizer(self) -> Recognizer:

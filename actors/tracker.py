@@ -19,13 +19,13 @@ from typing import Final
 
 import numpy as np
 
-from actors.detector import overlap
 from actors.follower import FaceFollower, Place, meet
 from actors.frames import Frame
 from actors.landmarker import Mesh
 from actors.observer import FaceObserver, observation
 from kernels.cuts import REACH, luma_change, small_luma, starts_shot
 from kernels.flow import Luma, flow_luma, luma_step
+from scheduler.boxes import overlap
 from scheduler.tracks import FaceObservation
 
 MIN_OVERLAP: Final = 0.3
@@ -192,7 +192,7 @@ class Tracker:
     def _look(self, held: _Held, place: Place, score: float) -> FaceObservation | None:
         """The mesh of the face at a place, unless there is none, or another's."""
         face = self._observer.look(held.frame.picture, held.at, place.points, score)
-        if face is None or float(overlap(face.box, place.box[None])[0]) < MIN_OVERLAP:
+        if face is None or overlap(face.box, place.box) < MIN_OVERLAP:
             return None
         return face
 
@@ -241,7 +241,7 @@ def _pairs(onward: list[list[Place]], back: list[list[Place]]) -> list[tuple[int
     overlaps = sorted(
         (
             (
-                -sum(float(overlap(one[at].box, other[at].box[None])[0]) for at in (0, -1)) / 2,
+                -sum(overlap(one[at].box, other[at].box) for at in (0, -1)) / 2,
                 first,
                 second,
             )

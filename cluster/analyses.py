@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.segments import sync_folder
+from scheduler.appearances import SCHEMA as APPEARANCES_SCHEMA
 from scheduler.hands import SCHEMA as HANDS_SCHEMA
 from scheduler.jobs import AnalyseSettings, Analysis
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, SCHEMA
@@ -28,6 +29,7 @@ FACES: Final = "faces.parquet"
 FRAMES: Final = "frames.parquet"
 PORTRAITS: Final = "portraits.parquet"
 HANDS: Final = "hands.parquet"
+APPEARANCES: Final = "appearances.parquet"
 
 
 class AnalysisCache:
@@ -51,12 +53,15 @@ class AnalysisCache:
             film = hashlib.file_digest(file, "sha256").hexdigest()
         return hashlib.sha256(f"{film}\n{settings}\n{self._program}".encode()).hexdigest()[:32]
 
-    def find(self, key: str, *, identities: bool, occlusion: bool, folder: Path) -> Analysis | None:
+    def find(
+        self, key: str, *, identities: bool, occlusion: bool, objects: bool, folder: Path
+    ) -> Analysis | None:
         """The analysis of the whole film as one chunk, or None.
 
         Args:
             identities: whether portraits are needed; an entry that has them serves without, too.
             occlusion: whether hands are needed; the settings behind ``key`` say the same.
+            objects: whether samples of the faces are needed; likewise.
             folder: the job's; the tables are linked or copied there, so that they stay while the
                 job needs them.
         """
@@ -70,9 +75,10 @@ class AnalysisCache:
                 continue  # never there, or just being evicted
             faces, frames = folder / FACES, folder / FRAMES
             portraits, hands = folder / PORTRAITS, folder / HANDS
+            appearances = folder / APPEARANCES
             if not (faces.exists() and frames.exists() and portraits.exists() == (kind == "p")):
                 continue
-            if hands.exists() != occlusion:
+            if hands.exists() != occlusion or appearances.exists() != objects:
                 continue
             return Analysis(
                 chunk=0,
@@ -81,6 +87,7 @@ class AnalysisCache:
                 frames=pq.read_metadata(frames).num_rows,
                 faces=pq.read_metadata(faces).num_rows,
                 hands_path=str(hands) if occlusion else "",
+                appearances_path=str(appearances) if objects else "",
                 cpu_ms={},
                 portraits_path=str(portraits) if kind == "p" else "",
             )
@@ -104,6 +111,9 @@ class AnalysisCache:
                 _join([a.portraits_path for a in analyses], PORTRAITS_SCHEMA, temporary / PORTRAITS)
             if analyses[0].hands_path:
                 _join([a.hands_path for a in analyses], HANDS_SCHEMA, temporary / HANDS)
+            if analyses[0].appearances_path:
+                paths = [a.appearances_path for a in analyses]
+                _join(paths, APPEARANCES_SCHEMA, temporary / APPEARANCES)
             sync_folder(temporary)
             with suppress(OSError):  # another process was faster: its entry is the same
                 temporary.rename(entry)

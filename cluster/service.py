@@ -23,6 +23,7 @@ from actors.muxer import check_container, join
 from actors.prober import probe
 from actors.stages import analysis_halo
 from cluster.analyses import AnalysisCache
+from cluster.appearances import write_appearances
 from cluster.executor import Executor
 from cluster.folders import claim, release
 from cluster.publish import publish_film, publish_hashes, publish_masks
@@ -220,6 +221,7 @@ class JobService:
                 film.key,
                 identities=job.identities,
                 occlusion=job.occlusion,
+                objects=job.objects,
                 folder=Path(job.folder),
             )
             if found is not None and found.frames == index.frames:
@@ -369,6 +371,8 @@ class JobService:
             with pq.ParquetWriter(job.hands, HANDS) as writer:
                 for analysis in analyses:
                     writer.write_table(pq.read_table(analysis.hands_path, schema=HANDS))
+        if job.objects:
+            write_appearances(analyses, Path(job.tracks), Path(job.appearances))
         film.crop_size = job.swap.crop_size or film.census.crop_size()
         chunks = plan_chunks(
             film.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup

@@ -91,6 +91,8 @@ class AnalyseSettings:
     than they do: enough for swappers that only need the pose."""
     occlusion: bool = True
     """Hands near faces are found, and stay in front of them in the render."""
+    objects: bool = True
+    """Samples of the faces are kept, by which the render tells what is before them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,15 @@ class JobSpec:
         return self.analysis.occlusion
 
     @property
+    def objects(self) -> bool:
+        return self.analysis.objects
+
+    @property
+    def appearances(self) -> str:
+        """What tracks look like (``scheduler.appearances.STITCHED_SCHEMA``); with ``objects``."""
+        return f"{self.folder}/film-appearances.parquet"
+
+    @property
     def hands(self) -> str:
         """The hands (``scheduler.hands.SCHEMA``) that renders read; there with ``occlusion``.
 
@@ -230,6 +241,8 @@ class Analysis:
     faces: int
     hands_path: str = ""
     """With ``AnalyseSettings.occlusion``: Parquet after ``scheduler.hands.SCHEMA``."""
+    appearances_path: str = ""
+    """With ``AnalyseSettings.objects``: Parquet after ``scheduler.appearances.SCHEMA``."""
     cpu_ms: dict[str, float]
     """CPU milliseconds by stage, for benchmarks and reports."""
     portraits_path: str = ""

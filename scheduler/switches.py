@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.runs import overlaps
+from scheduler.boxes import overlap
 
 HANDOVER: Final = 12
 """Frames that may lie between a track's end and the one that goes on in its place."""
@@ -71,12 +71,12 @@ def handovers(
         low, high = np.searchsorted(starts, [end.frame + 1, end.frame + HANDOVER + 1])
         near = []
         for other, begin in begins[low:high]:
-            overlap = _overlap(end.box, begin.box)
+            shared = overlap(end.box, begin.box)
             same_shot = np.searchsorted(shots, end.frame, "right") == np.searchsorted(
                 shots, begin.frame, "right"
             )
-            if same_shot and overlap >= OVERLAP:
-                near.append((begin.frame, -overlap, other))
+            if same_shot and shared >= OVERLAP:
+                near.append((begin.frame, -shared, other))
         if near:
             frame, _, other = min(near)
             if firsts[other].person != end.person:
@@ -102,7 +102,3 @@ def looks_switch(
     if best < APART:
         return None
     return Switch(frame=frames[at], kind="looks", track=track, to=track)
-
-
-def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    return float(overlaps(a[None], b[None])[0, 0])

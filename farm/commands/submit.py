@@ -151,6 +151,13 @@ def submit(
             "1 looks at every frame: slower, and no steadier. [6]",
         ),
     ] = None,
+    objects: Annotated[
+        bool,
+        typer.Option(
+            "--objects/--no-objects",
+            help="Keep coloured things before a face in front of it (docs/occlusion.md).",
+        ),
+    ] = True,
     no_smooth: Annotated[
         bool,
         typer.Option(
@@ -359,6 +366,7 @@ def submit(
         crop_size=crop_size,
         occlusion=occlusion,
         detect_every=detect_every,
+        objects=objects,
         chunk_seconds=chunk_seconds,
         smooth=not no_smooth,
         overwrite=overwrite,

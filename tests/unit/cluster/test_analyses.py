@@ -53,19 +53,19 @@ def job(tmp_path: Path) -> Path:
 
 def test_what_is_kept_is_found(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
-    assert cache.find("k", identities=False, occlusion=False, folder=job) is None
+    assert cache.find("k", identities=False, occlusion=False, objects=False, folder=job) is None
     cache.keep("k", [analysis(tmp_path / "a", n, 10) for n in range(3)])
-    found = cache.find("k", identities=False, occlusion=False, folder=job)
+    found = cache.find("k", identities=False, occlusion=False, objects=False, folder=job)
     assert found is not None
     assert (found.frames, found.faces, found.portraits_path) == (30, 0, "")
     frames = pq.read_table(found.frames_path)
     assert frames.column("frame").to_pylist() == list(range(30))
-    assert cache.find("k", identities=True, occlusion=False, folder=job) is None, (
+    assert cache.find("k", identities=True, occlusion=False, objects=False, folder=job) is None, (
         "nobody was asked who is who"
     )
     cache.keep("k", [analysis(tmp_path / "a", 0, 30, portraits=True)])
     for identities in (True, False):
-        found = cache.find("k", identities=identities, occlusion=False, folder=job)
+        found = cache.find("k", identities=identities, occlusion=False, objects=False, folder=job)
         assert found is not None
         assert found.portraits_path, "who knows more serves those who ask less"
     assert sorted(path.name[0] for path in (tmp_path / "cache").iterdir()) == ["k", "k"]
@@ -74,14 +74,16 @@ def test_what_is_kept_is_found(tmp_path: Path, job: Path) -> None:
 def test_hands_are_kept_and_found(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
     cache.keep("k", [analysis(tmp_path / "a", n, 10, hands=True) for n in range(3)])
-    found = cache.find("k", identities=False, occlusion=True, folder=job)
+    found = cache.find("k", identities=False, occlusion=True, objects=False, folder=job)
     assert found is not None
     hands = hand_tables.from_table(pq.read_table(found.hands_path))
     assert [(hand.frame, hand.landmarks[20, 1]) for hand in hands] == [(0, 0), (10, 10), (20, 20)]
     cache.keep("blind", [analysis(tmp_path / "a", 0, 10)])
     other = tmp_path / "other"
     other.mkdir()
-    assert cache.find("blind", identities=False, occlusion=True, folder=other) is None
+    assert (
+        cache.find("blind", identities=False, occlusion=True, objects=False, folder=other) is None
+    )
 
 
 def test_a_jobs_own_hands_are_not_the_caches(tmp_path: Path) -> None:
@@ -123,9 +125,9 @@ def test_those_not_used_for_longest_go(tmp_path: Path, job: Path) -> None:
     cache.keep("b", [analysis(tmp_path / "a", 0, 10)])
     for at, name in enumerate(("a-f", "b-f")):
         os.utime(tmp_path / "cache" / name, (at + 1, at + 1))
-    assert cache.find("a", identities=False, occlusion=False, folder=job) is not None, (
-        "used again: now the newest"
-    )
+    assert (
+        cache.find("a", identities=False, occlusion=False, objects=False, folder=job) is not None
+    ), "used again: now the newest"
     cache.keep("c", [analysis(tmp_path / "a", 0, 10)])
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["a-f", "c-f"]
     tiny = AnalysisCache(tmp_path / "cache", 1, "v1")
@@ -137,13 +139,13 @@ def test_half_an_entry_is_none(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
     cache.keep("k", [analysis(tmp_path / "a", 0, 10)])
     (tmp_path / "cache" / "k-f" / "frames.parquet").unlink()
-    assert cache.find("k", identities=False, occlusion=False, folder=job) is None
+    assert cache.find("k", identities=False, occlusion=False, objects=False, folder=job) is None
 
 
 def test_what_a_job_found_stays_when_the_entry_goes(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
     cache.keep("k", [analysis(tmp_path / "a", 0, 10)])
-    found = cache.find("k", identities=False, occlusion=False, folder=job)
+    found = cache.find("k", identities=False, occlusion=False, objects=False, folder=job)
     AnalysisCache(tmp_path / "cache", 0, "v1").keep("l", [analysis(tmp_path / "a", 0, 10)])
     assert not (tmp_path / "cache" / "k-f").exists()
     assert found is not None
