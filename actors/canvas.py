@@ -17,7 +17,8 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.detector import Detection, extent
+from actors.anchors import Detection
+from actors.detector import extent
 from actors.inference.runtime import Runtime
 from kernels.api import Kernels
 from kernels.geometry import Affine, apply, compose, invert

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.detector import Detection
+from actors.anchors import Detection
 from actors.inference.runtime import Runtime
 from actors.landmarker import Mesh
 from actors.search import turn

@@ -16,10 +16,10 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.detector import Detection
+from actors.anchors import Detection
 from actors.inference.litert import LiteRt
 from kernels.api import Kernels
-from kernels.geometry import apply, compose, invert
+from kernels.geometry import apply, compose, invert, square_crop
 from kernels.picture import Picture
 from scheduler.points import MESH
 
@@ -202,6 +202,4 @@ def face_square(
         turned = points @ upright.T
         low, high = turned.min(axis=0), turned.max(axis=0)
         centre, side = (low + high) / 2, float((high - low).max())
-    scale = SIZE / (MARGIN * max(side, 1e-6))
-    linear = scale * upright
-    return np.column_stack([linear, (SIZE - 1) / 2 - scale * centre])
+    return square_crop(upright, centre, MARGIN * side, SIZE)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.detector import Detector, overlap
+from actors.detector import Detector
 from actors.landmarker import Landmarker, Mesh
 from kernels.api import Kernels
 from kernels.picture import Picture
+from scheduler.boxes import overlaps
 from scheduler.tracks import FaceObservation
 
 
@@ -42,6 +43,8 @@ class FaceObserver:
         self._kernels = kernels
         self._display = display
         self._max_overlap = max_overlap
+        self.detected = 0
+        """Frames in which the detector looked for faces."""
 
     @property
     def guesses(self) -> bool:
@@ -58,6 +61,7 @@ class FaceObserver:
         Returns:
             Box (the points' extent) and landmarks in pixels of the coded picture.
         """
+        self.detected += 1
         faces = []
         for found in self._detector.detect(picture, self._display, self._kernels):
             mesh = self._landmarker.locate(picture, found, self._display, self._kernels)
@@ -85,7 +89,7 @@ class FaceObserver:
         kept: list[FaceObservation] = []
         for face in faces:
             others = np.array([other.box for other in kept]).reshape(-1, 4)
-            if not (overlap(face.box, others) > self._max_overlap).any():
+            if not (overlaps(face.box[None], others) > self._max_overlap).any():
                 kept.append(face)
         return sorted(kept, key=self._place)
 

@@ -26,8 +26,13 @@ SIZE: Final = 150
 """Side of the picture that dlib's network reads, in pixels."""
 EMBEDDING: Final = 128
 """Numbers of its answer."""
-POINTS: Final = {MESH.count: (263, 362, 33, 133, 2), IBUG.count: (45, 42, 36, 39, 33)}
-"""By point set: outer and inner corner of the left eye, of the right eye, nose base."""
+POINTS: Final = {
+    MESH.count: (263, 362, 33, 133, 2),
+    IBUG.count: (45, 42, 36, 39, 33),
+    5: (0, 1, 2, 3, 4),
+}
+"""By number of landmarks: outer and inner corner of the left eye, of the right eye, nose base. Five
+are these themselves."""
 TEMPLATE: Final = np.array([[112.1, 46.6], [87.8, 47.3], [33.2, 46.1], [57.6, 47.1], [72.4, 81.7]])
 """Where they lie in the network's picture."""
 SHARP: Final = 10.0

@@ -7,10 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from actors.detector import Detection, Detector, overlap
+from actors.anchors import Detection
+from actors.detector import Detector
 from kernels.api import Kernels
 from kernels.geometry import Affine, apply, compose, invert
 from kernels.picture import Picture
+from scheduler.boxes import overlaps
 
 MAX_OVERLAP: Final = (0.4, 0.3, 0.2, 0.1)
 """By the number of angles: a face that is found at several is found in slightly other boxes."""
@@ -61,7 +63,7 @@ def suppress(found: Sequence[Detection], max_overlap: float) -> list[Detection]:
         best = int(rest[0])
         kept.append(left[best])
         rest = rest[1:]
-        rest = rest[overlap(boxes[best], boxes[rest]) <= max_overlap]
+        rest = rest[overlaps(boxes[[best]], boxes[rest])[0] <= max_overlap]
     return kept
 
 

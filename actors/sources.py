@@ -77,6 +77,17 @@ def embed_pictures(
     return np.array(rows, np.float64)
 
 
+def embed_sources(
+    sources: Sequence[SourceFace], recognizer: Embedder, kernels: Kernels
+) -> NDArray[np.float64]:
+    """float64 [n, d]: what the faces that are put on look like."""
+    rows = []
+    for source in sources:
+        chip = cut(recognizer, as_picture(source.image), source.landmarks, np.eye(2, 3), kernels)
+        rows.append(recognizer.embed(chip))
+    return np.array(rows, np.float64)
+
+
 def classify_sources(
     sources: Sequence[SourceFace], classifier: FairFace, kernels: Kernels
 ) -> FaceClass:

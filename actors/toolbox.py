@@ -30,6 +30,7 @@ from actors.sources import load_sources
 from actors.swap_needs import MESH_SWAPPER, check_swap
 from actors.swapper import FaceSwapper
 from kernels.cpu import CpuKernels
+from kernels.mesh.unwrap import Unwrapper
 from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.jobs import SwapSettings
 
@@ -95,6 +96,10 @@ class Toolbox:
     @cached_property
     def hand_landmarker(self) -> HandLandmarker:
         return HandLandmarker(self._model(HAND_LANDMARKER), self.kit.threads)
+
+    @cached_property
+    def unwrapper(self) -> Unwrapper:
+        return Unwrapper()
 
     @cached_property
     def recognizer(self) -> Recognizer:

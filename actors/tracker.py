@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from actors.detector import overlap
 from actors.follower import FaceFollower, Place, meet
 from actors.frames import Frame
 from actors.landmarker import Mesh
@@ -29,6 +28,7 @@ from actors.observer import FaceObserver, observation
 from kernels.cuts import REACH, luma_change, small_luma, starts_shot
 from kernels.flow import Luma, flow_luma, luma_step
 from kernels.picture import Picture
+from scheduler.boxes import overlap
 from scheduler.tracks import FaceObservation
 
 
@@ -234,7 +234,7 @@ class Tracker:
     def _look(self, held: _Held, place: Place, score: float) -> FaceObservation | None:
         """The mesh of the face at a place, unless there is none, or another's."""
         face = self._observer.look(held.frame.picture, held.at, place.points, score)
-        if face is None or float(overlap(face.box, place.box[None])[0]) < self._min_overlap:
+        if face is None or overlap(face.box, place.box) < self._min_overlap:
             return None
         return face
 
@@ -302,7 +302,7 @@ def _pairs(
     overlaps = sorted(
         (
             (
-                -sum(float(overlap(one[at].box, other[at].box[None])[0]) for at in (0, -1)) / 2,
+                -sum(overlap(one[at].box, other[at].box) for at in (0, -1)) / 2,
                 first,
                 second,
             )

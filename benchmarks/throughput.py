@@ -43,7 +43,7 @@ from benchmarks.standins import standin_store
 from cluster.layout import choose_layout
 from farm.config import load_settings
 from farm.runner import FarmOptions, run_job
-from farm.submission import build_job, encoder_settings
+from farm.submission import build_job
 from scheduler.jobs import JobSpec, JobSummary, StabilizeSettings
 from scheduler.progress import JobSnapshot
 
@@ -193,14 +193,14 @@ def main() -> None:
             samples.path(name)
         names = (given.swapper, "arcface_w600k_r50", "crossface_simswap", "crossface_ghost")
         store = standin_store(folder / "cache", size=size, names=names, beside=samples)
-        settings = settings.model_copy(update={"analysis_gb": 0.0, "cache_dir": store.cache})
+        settings = settings.model_copy(
+            update={"analysis_gb": 0.0, "cache_dir": store.cache, "work_dir": folder / "jobs"}
+        )
         job = build_job(
             settings,
             video=film,
             sources=[samples.path("astronaut")],
             output=folder / "out.mp4",
-            encoder=encoder_settings(settings, codec=None, preset=None, quality=None, pix_fmt=""),
-            work_dir=folder / "jobs",
         )
         job = replace(
             job,

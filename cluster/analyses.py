@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.segments import sync_folder
+from scheduler.appearances import SCHEMA as APPEARANCES_SCHEMA
 from scheduler.hands import SCHEMA as HANDS_SCHEMA
 from scheduler.identities import SPACES
 from scheduler.jobs import AnalyseSettings, Analysis, PortraitSettings
@@ -36,6 +37,7 @@ _PORTRAITS: Final = tuple(
     for classes in (False, True)
 )
 """All that an entry may have, the least first."""
+APPEARANCES: Final = "appearances.parquet"
 
 
 class AnalysisCache:
@@ -66,13 +68,20 @@ class AnalysisCache:
         return hashlib.sha256(name.encode()).hexdigest()[:32]
 
     def find(
-        self, key: str, *, portraits: PortraitSettings, occlusion: bool, folder: Path
+        self,
+        key: str,
+        *,
+        portraits: PortraitSettings,
+        occlusion: bool,
+        objects: bool,
+        folder: Path,
     ) -> Analysis | None:
         """The analysis of the whole film as one chunk, or None.
 
         Args:
             portraits: which are needed; an entry that has more serves, too.
             occlusion: whether hands are needed; the settings behind ``key`` say the same.
+            objects: whether samples of the faces are needed; likewise.
             folder: the job's; the tables are linked or copied there, so that they stay while the
                 job needs them.
         """
@@ -86,9 +95,10 @@ class AnalysisCache:
                 continue  # never there, or just being evicted
             faces, frames = folder / FACES, folder / FRAMES
             looks, hands = folder / PORTRAITS, folder / HANDS
+            appearances = folder / APPEARANCES
             if not (faces.exists() and frames.exists() and looks.exists() == kept.any):
                 continue
-            if hands.exists() != occlusion:
+            if hands.exists() != occlusion or appearances.exists() != objects:
                 continue
             return Analysis(
                 chunk=0,
@@ -97,6 +107,7 @@ class AnalysisCache:
                 frames=pq.read_metadata(frames).num_rows,
                 faces=pq.read_metadata(faces).num_rows,
                 hands_path=str(hands) if occlusion else "",
+                appearances_path=str(appearances) if objects else "",
                 cpu_ms={},
                 portraits_path=str(looks) if kept.any else "",
             )
@@ -122,6 +133,9 @@ class AnalysisCache:
                 _join([a.portraits_path for a in analyses], PORTRAITS_SCHEMA, temporary / PORTRAITS)
             if analyses[0].hands_path:
                 _join([a.hands_path for a in analyses], HANDS_SCHEMA, temporary / HANDS)
+            if analyses[0].appearances_path:
+                paths = [a.appearances_path for a in analyses]
+                _join(paths, APPEARANCES_SCHEMA, temporary / APPEARANCES)
             sync_folder(temporary)
             with suppress(OSError):  # another process was faster: its entry is the same
                 temporary.rename(entry)

@@ -26,9 +26,11 @@ from actors.stages import analysis_halo
 from actors.stills import Still, check_still, read_still, write_still, write_target
 from actors.swap_needs import swap_crop_size
 from cluster.analyses import AnalysisCache
+from cluster.appearances import write_appearances
 from cluster.executor import Executor
 from cluster.folders import claim, release
 from cluster.publish import publish_film, publish_hashes, publish_masks
+from cluster.records import RecordBook
 from cluster.stitching import FilmStitch, Stitched
 from kernels.cuts import find_cuts
 from kernels.geometry import display_affine
@@ -77,7 +79,7 @@ class _Film:
     analyses: dict[int, Analysis] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
     census: Census = field(default_factory=lambda: Census(0))
-    cuts: int = 0
+    cuts: tuple[int, ...] = ()
     stitched: Stitched | None = None
     crop_size: int = 0
     key: str = ""
@@ -107,6 +109,8 @@ class Survey:
     """Faces that the recogniser looked at."""
     classified: int
     """Faces that the classifier looked at."""
+    detected: int
+    """Pictures that the face detector looked at; as ``embedded`` 0 from the cache."""
 
 
 class JobService:
@@ -123,6 +127,7 @@ class JobService:
             only jobs that have some need it.
         classify_source: how the face that is put on looks; only jobs with "auto" need it.
         analyses: where analyses are kept; None: nowhere.
+        records: where what reports need is kept of jobs that ask for it; None: nowhere.
     """
 
     def __init__(
@@ -136,6 +141,7 @@ class JobService:
         embed_references: Callable[[JobSpec], NDArray[np.float64]] | None = None,
         classify_source: Callable[[JobSpec], FaceClass] | None = None,
         analyses: AnalysisCache | None = None,
+        records: RecordBook | None = None,
     ) -> None:
         self._open_executor = open_executor
         self._check_sources = check_sources
@@ -145,6 +151,7 @@ class JobService:
         self._embed_references = embed_references
         self._classify_source = classify_source
         self._analyses = analyses
+        self._records = records
         self._ledger = Ledger()
         self._tally: Tally | None = None
         self._phases: dict[str, float] = {}
@@ -169,7 +176,9 @@ class JobService:
             self._announce(job, "start")
             with closing(self._open_executor()) as executor:
                 self._drive(job, film, executor)
-            return self._summary(job, film, time.monotonic() - began)
+            summary = self._summary(job, film, time.monotonic() - began)
+            self._keep_record(job, film, summary)
+            return summary
 
     def survey(self, job: JobSpec) -> Survey:
         """Analyse and stitch, and render nothing: who is in the film, and what is to be done.
@@ -198,7 +207,7 @@ class JobService:
                 index=film.index,
                 stitched=film.stitched,
                 census=film.census,
-                cuts=film.cuts,
+                cuts=len(film.cuts),
                 chunks=film.chunks["render"],
                 crop_size=film.crop_size,
                 cached=film.cached,
@@ -206,6 +215,7 @@ class JobService:
                 cpu_ms=dict(cpu),
                 embedded=sum(analysis.embedded for analysis in film.analyses.values()),
                 classified=sum(analysis.classified for analysis in film.analyses.values()),
+                detected=sum(analysis.detected for analysis in film.analyses.values()),
             )
 
     @contextmanager
@@ -243,6 +253,7 @@ class JobService:
                 film.key,
                 portraits=job.portraits,
                 occlusion=job.occlusion,
+                objects=job.objects,
                 folder=Path(job.folder),
             )
             if found is not None and found.frames == index.frames:
@@ -360,6 +371,25 @@ class JobService:
         except OSError as error:
             self._note(f"the analysis could not be kept for another time ({error.strerror})")
 
+    def _keep_record(self, job: JobSpec, film: _Film, summary: JobSummary) -> None:
+        if self._records is None or not job.report or film.stitched is None:
+            return
+        chunks = film.chunks["render"]
+        try:
+            self._records.keep(
+                job,
+                film.index,
+                chunks,
+                [film.segments[chunk.index] for chunk in chunks],
+                film.cuts,
+                film.stitched,
+                crop_size=summary.crop_size,
+                retries=summary.retries,
+                seconds=summary.seconds,
+            )
+        except OSError as error:
+            self._note(f"`farm report` will not know this job ({error.strerror or error})")
+
     def _stitch(self, job: JobSpec, film: _Film) -> list[Instruction]:
         """Join the chunk tables, find the cuts and plan the renders."""
         self._announce(job, "stitch")
@@ -379,11 +409,13 @@ class JobService:
             wanted = wanted.like(self._classify_source(job))
         stitch = FilmStitch(analyses, cuts, display)
         film.stitched = stitch.write(job, references, film.census.add, wanted=wanted)
-        film.cuts = len(cuts)
+        film.cuts = tuple(map(int, cuts))
         if job.occlusion:
             with pq.ParquetWriter(job.hands, HANDS) as writer:
                 for analysis in analyses:
                     writer.write_table(pq.read_table(analysis.hands_path, schema=HANDS))
+        if job.objects:
+            write_appearances(analyses, Path(job.tracks), Path(job.appearances))
         film.crop_size = swap_crop_size(job.swap, film.census.crop_size())
         chunks = plan_chunks(
             film.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup
@@ -448,7 +480,7 @@ class JobService:
             tracks=film.stitched.tracks if film.stitched else 0,
             frames_with_faces=film.census.frames_with_faces,
             swapped_frames=sum(s.swapped_frames for s in film.segments.values()),
-            cuts=film.cuts,
+            cuts=len(film.cuts),
             chunks=len(film.segments),
             retries=self._ledger.retries,
             crop_size=film.crop_size,
@@ -460,4 +492,5 @@ class JobService:
             analysis_cached=film.cached,
             embedded=sum(analysis.embedded for analysis in film.analyses.values()),
             classified=sum(analysis.classified for analysis in film.analyses.values()),
+            detected=sum(analysis.detected for analysis in film.analyses.values()),
         )

@@ -19,6 +19,7 @@ from farm.commands import config as config_command
 from farm.commands import doctor, models
 from farm.commands.batch import batch
 from farm.commands.faces import faces
+from farm.commands.report import report
 from farm.commands.submit import submit
 from farm.config import load_settings
 from farm.options.flags import spread
@@ -74,6 +75,7 @@ def farm(
     - `farm submit film.mp4 -s face.jpg -o out.mp4 --contact-sheet out.png`: before and after, too
     - `farm faces film.mp4`: who is in it, to swap several people (`farm submit --swap A=face.jpg`)
     - `farm batch -s 'faces/*.jpg' -t 'films/*.mp4' -o 'out/{target_name}{target_extension}'`: many
+    - `farm report film.swapped.mp4`: how good the result is, in numbers and as a page
     - `farm config show`: every setting, and where its value comes from
     - `farm models list`: models, their licences, and what is here
 
@@ -88,6 +90,7 @@ def farm(
 app.command("submit")(submit)
 app.command("batch")(batch)
 app.command("faces")(faces)
+app.command("report")(report)
 app.add_typer(models.app, name="models")
 app.add_typer(config_command.app, name="config")
 app.command("doctor")(doctor.doctor)

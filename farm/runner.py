@@ -36,6 +36,7 @@ from cluster.executor import Executor
 from cluster.inline import InlineExecutor
 from cluster.layout import choose_layout
 from cluster.ray_executor import RayExecutor
+from cluster.records import RecordBook
 from cluster.service import JobService, Survey
 from cluster.session import Session
 from farm.config import Settings
@@ -177,6 +178,11 @@ def rate_book(settings: Settings) -> RateBook:
     return RateBook(settings.state_dir / "rates.json")
 
 
+def record_book(settings: Settings) -> RecordBook:
+    """What the last jobs left behind for reports."""
+    return RecordBook(settings.state_dir / "reports", int(settings.report_gb * 1e9))
+
+
 def lanes_of(options: FarmOptions) -> int:
     """How many lanes a job gets on this machine, without asking Ray."""
     if not options.ray:
@@ -284,5 +290,6 @@ def _service(
             embed_references=embed_references,
             classify_source=classify_source,
             analyses=analyses,
+            records=record_book(settings) if settings.report_gb else None,
         )
         yield service, used

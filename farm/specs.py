@@ -96,6 +96,8 @@ def analyse_settings(settings: Settings) -> AnalyseSettings:
         # Where a swapper needs the pose only, the landmarker rests between keyframes.
         expression=needs_expression(swap_settings(settings)),
         occlusion=settings.occlusion,
+        objects=settings.objects and landmarker.model == "mesh",
+        interval=settings.detect_every,
         tracker_score=settings.face_tracker.score or default.tracker_score,
         detector=DetectorSettings(
             model=detector.model,

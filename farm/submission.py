@@ -211,4 +211,5 @@ def build_job(
         attempts=attempts,
         masks_output=str(absolute(masks)) if masks else "",
         hashes_output=str(absolute(hashes)) if hashes else "",
+        report=settings.report_gb > 0,
     )

@@ -109,6 +109,18 @@ class OutputInvalid(InputError):
     code = "output.invalid"
 
 
+class ReportMissing(InputError):
+    """No finished job is known that made this file."""
+
+    code = "report.missing"
+
+
+class ReportOutdated(InputError):
+    """A file that a report is about is not what it was when the job ended."""
+
+    code = "report.outdated"
+
+
 class ModelError(SwapfarmError):
     code = "model"
     exit_code = 4

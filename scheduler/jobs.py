@@ -18,6 +18,9 @@ WARMUP: Final = 12
 filters need for 99.9 % of face pixels within 1/255 of an unchunked render."""
 COLOUR_WARMUP: Final = 16
 """What the colour transfer looks back on."""
+MAX_INTERVAL: Final = 24
+"""Frames between detections at most: each more is a frame more that a lane holds and a chunk reads
+beyond its borders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +131,15 @@ class AnalyseSettings:
 
     interval: int = 6
     """The detector looks at each frame whose number is a multiple of this (and at the ends of
-    shots); faces are tracked between. 1 to 24; 1: at every frame."""
+    shots); faces are tracked between. 1 to `MAX_INTERVAL`; 1: at every frame."""
     expression: bool = True
     """The mesh looks at every frame. Without it, mouth and eyelids move less between detections
     than they do: enough for swappers that only need the pose."""
     occlusion: bool = True
     """Hands near faces are found, and stay in front of them in the render."""
+    objects: bool = True
+    """Samples of the faces are kept, by which the render tells what is before them. Only of faces
+    with the mesh's points."""
     tracker_score: float = 0.3
     """How much a face must overlap the place where it is followed to, to be the same."""
     detector: DetectorSettings = field(default_factory=DetectorSettings)
@@ -217,6 +223,8 @@ class JobSpec:
     """Where to put each frame's blend mask (for proofs and for editors); empty: nowhere."""
     hashes_output: str = ""
     """Where to put a hash of each frame as it is handed to the encoder; empty: nowhere."""
+    report: bool = False
+    """Record what a report on the result needs: masks, and how strongly each face was pasted."""
 
     @property
     def portraits(self) -> PortraitSettings:
@@ -228,7 +236,7 @@ class JobSpec:
 
     @property
     def record_masks(self) -> bool:
-        return bool(self.masks_output)
+        return bool(self.masks_output) or self.report
 
     @property
     def frame_hashes(self) -> bool:
@@ -258,6 +266,15 @@ class JobSpec:
     @property
     def occlusion(self) -> bool:
         return self.analysis.occlusion
+
+    @property
+    def objects(self) -> bool:
+        return self.analysis.objects and self.analysis.landmarker.model == "mesh"
+
+    @property
+    def appearances(self) -> str:
+        """What tracks look like (``scheduler.appearances.STITCHED_SCHEMA``); with ``objects``."""
+        return f"{self.folder}/film-appearances.parquet"
 
     @property
     def hands(self) -> str:
@@ -316,6 +333,8 @@ class Analysis:
     faces: int
     hands_path: str = ""
     """With ``AnalyseSettings.occlusion``: Parquet after ``scheduler.hands.SCHEMA``."""
+    appearances_path: str = ""
+    """With ``AnalyseSettings.objects``: Parquet after ``scheduler.appearances.SCHEMA``."""
     cpu_ms: dict[str, float]
     """CPU milliseconds by stage, for benchmarks and reports."""
     portraits_path: str = ""
@@ -324,6 +343,8 @@ class Analysis:
     """Faces that the recogniser looked at."""
     classified: int = 0
     """Faces that the classifier looked at."""
+    detected: int = 0
+    """Pictures that the face detector looked at, those of the halo, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,7 +365,7 @@ class Segment:
     frame_hashes: tuple[str, ...] = ()
     """With ``JobSpec.frame_hashes``: one a frame, of the planes as handed to the encoder."""
     masks_path: str = ""
-    """With ``JobSpec.record_masks``: Parquet with one row for each patched region."""
+    """With ``JobSpec.record_masks``: Parquet with one row for each face that was pasted."""
     cpu_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -381,6 +402,8 @@ class JobSummary:
     """All models that the job used."""
     classified: int = 0
     """Faces that the classifier looked at."""
+    detected: int = 0
+    """Pictures that the face detector looked at in the analysis."""
 
     @property
     def fps(self) -> float:

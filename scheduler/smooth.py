@@ -9,11 +9,14 @@ Chemistry 36(8), 1964; here weighted towards the window's middle in the manner o
 
 Each face is taken apart into a pose, the similarity that brings a reference of points on bone
 nearest to it (shift, turn, and logarithm of the size), and a shape, all points in the reference's
-own coordinates with the distance between the eyes as unit. Both are smoothed over 9 frames and over
-5. Where the two differ by more than trembling would explain, the motion is no parabola over 9
-frames and the shorter window counts; where that differs from the detection itself by more, the
-detection counts. Both passages are continuous and decided for the pose, the mouth, the chin and the
-eyes apart, so that a blink or a word stays what it is while the rest of the face is held still.
+own coordinates with the distance between the eyes as unit. Both are smoothed over 25 frames, over 9
+and over 5. The longest window counts where the motion is a parabola for that long, as of what sits
+on bone: it takes the network's slow wandering out, too. Where it differs from the next shorter one
+by more than that, the 9 frames count; where those differ from the 5 by more than trembling would
+explain, the 5; where these differ from the detection itself by more, the detection. All passages
+are continuous and decided for the pose, the mouth, the chin and the eyes apart, so that a blink or
+a word stays what it is while the rest of the face is held still. Whether the longest counts is
+decided from the differences of nine frames together: decided in each anew, it would tremble.
 
 What is bounded is the correction: 3 degrees, 6 % and 2 % of the distance between the eyes for turn,
 shift and size, 2 % for a vertex within the shape. Elsewhere such figures (3 degrees, 6 pixels, 2 %
@@ -22,9 +25,9 @@ motion (its error grew from .28 to 5.6 % of the distance between the eyes, and i
 frames) and never forgets: where a chunk begins would be seen for ever. A face of 100 pixels between
 the eyes makes 6 pixels the 6 % used here; as a share they hold for any size of face.
 
-Support is finite: a frame depends on the four before and the four after, and on nothing beyond a
-cut, a gap or the end of its track. Nothing is summed over more rows than these, so the result has
-the same bits wherever the tables were parted.
+Support is finite: a frame depends on the sixteen before and the sixteen after, and on nothing
+beyond a cut, a gap or the end of its track. Nothing is summed over more rows than these, so the
+result has the same bits wherever the tables were parted.
 """
 
 from __future__ import annotations
@@ -43,9 +46,12 @@ from numpy.typing import NDArray
 from scheduler.points import PointSet, point_set
 from scheduler.tracks import FaceObservation, from_table, to_table
 
-REACH: Final = 4
-"""Frames to each side of the 9-frame window: how far ahead of its result the smoother reads."""
-SHORT_REACH: Final = 2
+REACHES: Final = (12, 4, 2)
+"""Frames to each side of the middle of windows of 25, 9 and 5 frames."""
+CALM: Final = 4
+"""Frames to each side over which it is decided whether the 25-frame window counts."""
+REACH: Final = REACHES[0] + CALM
+"""How far ahead of its result the smoother reads."""
 
 MAX_TURN: Final = float(np.radians(3.0))
 MAX_SHIFT: Final = 0.06
@@ -53,10 +59,15 @@ MAX_ZOOM: Final = 0.02
 MAX_VERTEX: Final = 0.02
 """Greatest corrections; all but the turn in parts of the distance between the outer eye corners."""
 
-_POSE_TRUST: Final = (0.003, 0.003)
-_SHAPE_TRUST: Final = ((0.005, 0.015), (0.003, 0.008), (0.003, 0.008), (0.002, 0.004))
-"""Where the 9-frame and where the 5-frame window counts half: their difference from the shorter
-one, in parts of the distance between the eyes, for the pose and for face, lips, chin and eyes."""
+_POSE_TRUST: Final = (0.0015, 0.003, 0.003)
+_SHAPE_TRUST: Final = (
+    (0.002, 0.005, 0.015),
+    (0.0015, 0.003, 0.008),
+    (0.0015, 0.003, 0.008),
+    (0.001, 0.002, 0.004),
+)
+"""Where each window counts half: its difference from the next shorter one, in parts of the distance
+between the eyes, for the pose and for face, lips, chin and eyes."""
 
 Complex = NDArray[np.complex128]
 
@@ -67,18 +78,34 @@ class _Moment:
 
     face: FaceObservation
     centre: complex
-    """Of the vertices on bone, in pixels."""
+    """Of the points on bone, in pixels."""
     zoom: complex
     """Reference -> picture: its absolute value is the distance between the eyes in pixels."""
     shape: Complex
     """[n] points about the centre in the reference's coordinates."""
+    answers: _Answers | None = None
+    """Once the frames are known that they depend on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answers:
+    """What the windows make of one frame, the shortest first."""
+
+    shifts: list[complex]
+    """Of the centre, in parts of the distance between the eyes."""
+    turns: list[complex]
+    """Logarithm of the size, and i times the angle."""
+    shapes: list[Complex]
+    apart: NDArray[np.float64]
+    """[windows, 1 + groups] difference from the next shorter window (the shortest one's from the
+    detection), of the pose and of each group of vertices."""
 
 
 class Smoother:
-    """Smooths stitched tables, fed in film order; what comes out is four frames behind.
+    """Smooths stitched tables, fed in film order; what comes out is `REACH` frames behind.
 
     All rows come out, in their order, with landmarks and box (the landmarks' extent) changed and
-    nothing else. Memory holds nine frames besides the table at hand.
+    nothing else. Memory holds 33 frames besides the table at hand.
 
     Args:
         cuts: frame indices that begin a new scene.
@@ -92,7 +119,7 @@ class Smoother:
         self._parts: dict[int, _Parts] = {}
 
     def extend(self, table: pa.Table) -> pa.Table:
-        """Take the next rows (frames rising); give those whose four frames ahead are known.
+        """Take the next rows (frames rising); give those whose `REACH` frames ahead are known.
 
         Raises:
             ValueError: a table begins before the last one ended, a row has no track, or a track
@@ -128,7 +155,7 @@ class Smoother:
                 moments.popleft()
             out.append(self._smoothed(face.frame, moments))
         for track, moments in list(self._tracks.items()):
-            if moments[-1].face.frame < until - REACH:
+            if moments[-1].face.frame <= until:
                 del self._tracks[track]
         return out
 
@@ -136,21 +163,29 @@ class Smoother:
         by_frame = {moment.face.frame: moment for moment in moments}
         scene = bisect_right(self._cuts, frame)
 
-        def run(step: int) -> list[_Moment]:
-            """Neighbours on one side, nearest first, up to a gap, a cut or a face without form."""
-            found: list[_Moment] = []
-            for at in range(frame + step, frame + step * (REACH + 1), step):
-                moment = by_frame.get(at)
-                if moment is None or not moment.zoom or bisect_right(self._cuts, at) != scene:
-                    break
-                found.append(moment)
-            return found
+        def run(middle: int, reach: int) -> tuple[list[_Moment], int]:
+            """The moments around one, up to a gap, a cut or a face without form; its place."""
+            sides: list[list[_Moment]] = []
+            for step in (-1, +1):
+                found: list[_Moment] = []
+                for at in range(middle + step, middle + step * (reach + 1), step):
+                    moment = by_frame.get(at)
+                    if moment is None or not moment.zoom or bisect_right(self._cuts, at) != scene:
+                        break
+                    found.append(moment)
+                sides.append(found)
+            before, after = sides
+            return [*before[::-1], by_frame[middle], *after], len(before)
 
         here = by_frame[frame]
-        before, after = run(-1), run(+1)
-        if not here.zoom or len(before) + len(after) < 3:
+        around, at = run(frame, CALM)
+        if not here.zoom or len(around) < 4:
             return here.face
-        landmarks = self._parts_of(here.face).smooth([*before[::-1], here, *after], len(before))
+        parts = self._parts_of(here.face)
+        for moment in around:
+            if moment.answers is None:
+                moment.answers = parts.answers(*run(moment.face.frame, REACHES[0]))
+        landmarks = parts.smooth(around, at)
         box = np.concatenate([landmarks.min(axis=0), landmarks.max(axis=0)])
         return replace(here.face, landmarks=landmarks, box=box)
 
@@ -186,10 +221,8 @@ class _Parts:
             groups[list(part)] = number
         self._groups = groups
         self._counts = np.bincount(groups)
-        trust = np.array([*_SHAPE_TRUST, _SHAPE_TRUST[-1]])
-        self._trust_wide, self._trust_narrow = trust[:, 0], trust[:, 1]
-        self._wide = _windows(REACH)
-        self._narrow = _windows(SHORT_REACH)
+        self._trust = np.array([_POSE_TRUST, *_SHAPE_TRUST, _SHAPE_TRUST[-1]]).T[::-1]
+        self._windows = [(reach, _windows(reach)) for reach in reversed(REACHES)]
 
     def take_apart(self, face: FaceObservation) -> _Moment:
         points = np.ascontiguousarray(face.landmarks, np.float64).view(np.complex128)[:, 0]
@@ -201,54 +234,57 @@ class _Parts:
             return _Moment(face, centre, 0j, points)
         return _Moment(face, centre, zoom, (points - centre) / zoom)
 
-    def smooth(self, run: Sequence[_Moment], at: int) -> NDArray[np.float32]:
-        """float32 [n, 2] the landmarks of ``run[at]`` from up to four frames on each side."""
+    def answers(self, run: Sequence[_Moment], at: int) -> _Answers:
+        """What the windows make of ``run[at]``, from up to twelve frames on each side."""
         here = run[at]
-        # In units of the distance between the eyes, seen from this frame.
-        shifts = [(moment.centre - here.centre) / here.zoom for moment in run]
-        turns = [complex(np.log(moment.zoom / here.zoom)) for moment in run]
-        wide, narrow = self._windows_of(at, len(run))
-        shift, turn = self._pose(
-            _sum(wide, shifts), _sum(wide, turns), _sum(narrow, shifts), _sum(narrow, turns)
-        )
-        shape = self._shape(here.shape, wide, narrow, run)
-        points: Complex = here.centre + here.zoom * (shift + np.exp(turn) * shape)
-        return points.view(np.float64).reshape(-1, 2).astype(np.float32)
+        shifts, turns, shapes, apart = [], [], [], []
+        shorter_shift, shorter_turn, shorter_shape = 0j, 0j, here.shape
+        for reach, weights in self._windows:
+            before, after = min(at, reach), min(len(run) - 1 - at, reach)
+            window, moments = weights[before, after], run[at - before : at + after + 1]
+            # In units of the distance between the eyes, seen from this frame.
+            shift = _sum(window, [(moment.centre - here.centre) / here.zoom for moment in moments])
+            turn = _sum(window, [complex(np.log(moment.zoom / here.zoom)) for moment in moments])
+            shape = _sum(window, [moment.shape for moment in moments])
+            moved = hypot(abs(shift - shorter_shift), self._radius * abs(turn - shorter_turn))
+            apart.append([moved, *self._size(shape - shorter_shape)])
+            shorter_shift, shorter_turn, shorter_shape = shift, turn, shape
+            shifts.append(shift)
+            turns.append(turn)
+            shapes.append(shape)
+        return _Answers(shifts, turns, shapes, np.array(apart))
 
-    def _windows_of(self, at: int, length: int) -> tuple[_Window, _Window]:
-        before, after = at, length - 1 - at
-        wide = self._wide[before, after]
-        near, far = min(before, SHORT_REACH), min(after, SHORT_REACH)
-        return (0, wide), (before - near, self._narrow[near, far])
+    def smooth(self, around: Sequence[_Moment], at: int) -> NDArray[np.float32]:
+        """float32 [n, 2] the landmarks of ``around[at]``.
 
-    def _pose(
-        self, wide_shift: complex, wide_turn: complex, shift: complex, turn: complex
-    ) -> tuple[complex, complex]:
-        """The correction of shift and of log size + i turn, in the frame's own coordinates."""
-        apart = hypot(abs(wide_shift - shift), self._radius * abs(wide_turn - turn))
-        far = hypot(abs(shift), self._radius * abs(turn))
-        wide, narrow = _share(apart, _POSE_TRUST[0]), _share(far, _POSE_TRUST[1])
-        shift = wide * wide_shift + (1 - wide) * narrow * shift
-        turn = wide * wide_turn + (1 - wide) * narrow * turn
-        length = abs(shift)
-        bounded = shift * min(1.0, MAX_SHIFT / length) if length else shift
-        return bounded, complex(
+        Args:
+            around: up to `CALM` neighbours on each side, with their answers.
+        """
+        here = around[at]
+        answers = here.answers
+        assert answers is not None
+        apart = answers.apart.copy()
+        calm = np.zeros_like(apart[-1])
+        for place, moment in enumerate(around):
+            assert moment.answers is not None
+            calm += (CALM + 1 - abs(place - at)) * moment.answers.apart[-1] ** 2
+        apart[-1] = np.sqrt(calm / sum(CALM + 1 - abs(n - at) for n in range(len(around))))
+        shares = _share(apart, self._trust)
+        shift = turn = 0j
+        shape = here.shape
+        for number, share in enumerate(shares):
+            shift += float(share[0]) * (answers.shifts[number] - shift)
+            turn += float(share[0]) * (answers.turns[number] - turn)
+            shape = shape + share[1:][self._groups] * (answers.shapes[number] - shape)
+        shift *= min(1.0, MAX_SHIFT / max(abs(shift), 1e-12))
+        turn = complex(
             min(max(turn.real, -MAX_ZOOM), MAX_ZOOM), min(max(turn.imag, -MAX_TURN), MAX_TURN)
         )
-
-    def _shape(
-        self, here: Complex, wide: _Window, narrow: _Window, run: Sequence[_Moment]
-    ) -> Complex:
-        shapes = [moment.shape for moment in run]
-        over, under = _sum(wide, shapes), _sum(narrow, shapes)
-        groups = self._groups
-        trust_wide = _share(self._size(over - under), self._trust_wide)[groups]
-        trust_narrow = _share(self._size(under - here), self._trust_narrow)[groups]
-        change = trust_wide * (over - here) + (1 - trust_wide) * trust_narrow * (under - here)
-        size = np.abs(change)
-        bound = np.minimum(1.0, MAX_VERTEX / np.maximum(size, 1e-12))
-        changed: Complex = here + bound * change
-        return changed
+        change = shape - here.shape
+        bound = np.minimum(1.0, MAX_VERTEX / np.maximum(np.abs(change), 1e-12))
+        shape = here.shape + bound * change
+        points: Complex = here.centre + here.zoom * (shift + np.exp(turn) * shape)
+        return points.view(np.float64).reshape(-1, 2).astype(np.float32)
 
     def _size(self, difference: Complex) -> NDArray[np.float64]:
         """Root mean square over the vertices of each group."""
@@ -259,15 +295,12 @@ class _Parts:
 
 _Value = TypeVar("_Value", complex, Complex)
 _Size = TypeVar("_Size", float, NDArray[np.float64])
-_Window = tuple[int, NDArray[np.float64]]
-"""Where in the run it begins, and its weights."""
 
 
-def _sum(window: _Window, values: Sequence[_Value]) -> _Value:
-    """The window's weighted sum, term by term: its bits depend on these values alone."""
-    start, weights = window
-    total: _Value = weights[0] * values[start]
-    for weight, value in zip(weights[1:], values[start + 1 :], strict=False):
+def _sum(weights: NDArray[np.float64], values: Sequence[_Value]) -> _Value:
+    """The weighted sum, term by term: its bits depend on these values alone."""
+    total: _Value = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
         total = total + weight * value
     return total
 

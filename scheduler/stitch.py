@@ -21,8 +21,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from scheduler.boxes import overlap
 from scheduler.identities import SPACES, EmbeddingSpace
-from scheduler.runs import overlaps, sure_pairs
+from scheduler.runs import sure_pairs
 from scheduler.tracks import SCHEMA
 
 Box = NDArray[np.float64]
@@ -194,11 +195,6 @@ def places(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(frame [n], box [n, 4]) of a table's rows."""
     boxes = np.asarray(table.column("box").combine_chunks().flatten(), np.float64)
     return np.asarray(table.column("frame"), np.int64), boxes.reshape(-1, 4)
-
-
-def overlap(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Intersection over union of two boxes [4] x0 y0 x1 y1."""
-    return float(overlaps(a[None], b[None])[0, 0])
 
 
 def _centre(box: Box) -> NDArray[np.float64]:

@@ -283,6 +283,8 @@ def _describe(summary: JobSummary, job: JobSpec) -> list[str]:
     else:
         kind = "picture" if job.still else "film"
         lines.append(f"  no face was found: this is the {kind} as it was, encoded anew")
+    if job.report and summary.faces:
+        lines.append(f"  how good is it? farm report {summary.output}")
     how = "" if job.still else f", encoder {job.encoder.codec}"
     lines.append(f"  marked as altered: swapper {job.swap.model}{how}")
     return lines

@@ -26,6 +26,7 @@ from farm.options.swap import (
     FaceParser,
     FaceSwapper,
 )
+from scheduler.jobs import MAX_INTERVAL, AnalyseSettings
 
 WHERE = "Where it runs"
 STEADY = "Steady faces"
@@ -64,6 +65,9 @@ class Settings(Section):
     """Job folders and crash reports."""
     analysis_gb: float = Field(default=4.0, ge=0)
     """Room for analyses in the cache folder, in GB; 0: none are kept."""
+    report_gb: float = Field(default=1.0, ge=0)
+    """Room for what `farm report` needs of the last jobs, in the state folder, in GB; 0: nothing
+    is kept."""
     face_selector: FaceSelector = FaceSelector()
     reference: Reference = Reference()
     face_recognizer: FaceRecognizer = FaceRecognizer()
@@ -84,6 +88,27 @@ class Settings(Section):
             panel=STEADY,
         ),
     ] = True
+    objects: Annotated[
+        bool,
+        Flag(
+            ("--objects",),
+            "Keep coloured things before a face in front of it (docs/occlusion.md).",
+            off="--no-objects",
+            panel=STEADY,
+        ),
+    ] = True
+    detect_every: Annotated[
+        int,
+        Field(ge=1, le=MAX_INTERVAL),
+        Flag(
+            ("--detect-every",),
+            "Look for new faces at every Nth frame (and at cuts) and track them between. 1 looks "
+            "at every frame: slower, and no steadier.",
+            "N",
+            panel=STEADY,
+        ),
+    ] = AnalyseSettings().interval
+    """Frames from one look of the face detector to the next; faces are tracked between."""
     smooth: Annotated[
         bool,
         Flag(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from actors.anchors import Detection
 from actors.canvas import CanvasDetector, Found, canvas_affine
-from actors.detector import Detection, overlap
 from actors.scrfd import ScrfdHead
 from actors.search import FaceSearch, suppress, turn
 from actors.yolo_face import YoloFaceHead
@@ -17,6 +17,7 @@ from actors.yunet import YunetHead
 from kernels.cpu import CpuKernels
 from kernels.geometry import apply, compose, display_affine, invert
 from kernels.picture import Picture, PictureFormat
+from scheduler.boxes import overlap
 from scheduler.errors import ModelCorrupt, SettingInvalid
 from tests.unit.actors.planted import Planted
 
@@ -272,7 +273,7 @@ def test_suppression_is_the_plain_rule() -> None:
         )
     wanted: list[Detection] = []
     for face in sorted(faces, key=lambda one: -one.score):
-        if all(overlap(face.box, other.box[None])[0] <= 0.4 for other in wanted):
+        if all(overlap(face.box, other.box) <= 0.4 for other in wanted):
             wanted.append(face)
     assert [id(face) for face in suppress(faces, 0.4)] == [id(face) for face in wanted]
     assert 3 < len(wanted) < 30

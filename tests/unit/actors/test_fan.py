@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from actors.detector import Detection
+from actors.anchors import Detection
 from actors.fan import Fan, Landmarker68, PeppaWutz, box_of, face_crop, lighten, quarter
 from kernels.cpu import CpuKernels
 from kernels.geometry import apply, compose, display_affine, invert

@@ -64,19 +64,19 @@ def job(tmp_path: Path) -> Path:
 
 def test_what_is_kept_is_found(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
-    assert cache.find("k", portraits=NOBODY, occlusion=False, folder=job) is None
+    assert cache.find("k", portraits=NOBODY, occlusion=False, objects=False, folder=job) is None
     cache.keep("k", [analysis(tmp_path / "a", n, 10) for n in range(3)], NOBODY)
-    found = cache.find("k", portraits=NOBODY, occlusion=False, folder=job)
+    found = cache.find("k", portraits=NOBODY, occlusion=False, objects=False, folder=job)
     assert found is not None
     assert (found.frames, found.faces, found.portraits_path) == (30, 0, "")
     frames = pq.read_table(found.frames_path)
     assert frames.column("frame").to_pylist() == list(range(30))
-    assert cache.find("k", portraits=WHO, occlusion=False, folder=job) is None, (
+    assert cache.find("k", portraits=WHO, occlusion=False, objects=False, folder=job) is None, (
         "nobody was asked who is who"
     )
     cache.keep("k", [analysis(tmp_path / "a", 0, 30, portraits=True)], WHO)
     for asked in (WHO, NOBODY):
-        found = cache.find("k", portraits=asked, occlusion=False, folder=job)
+        found = cache.find("k", portraits=asked, occlusion=False, objects=False, folder=job)
         assert found is not None
         assert found.portraits_path, "who knows more serves those who ask less"
     assert sorted(path.name[0] for path in (tmp_path / "cache").iterdir()) == ["k", "k"]
@@ -85,14 +85,16 @@ def test_what_is_kept_is_found(tmp_path: Path, job: Path) -> None:
 def test_hands_are_kept_and_found(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
     cache.keep("k", [analysis(tmp_path / "a", n, 10, hands=True) for n in range(3)], NOBODY)
-    found = cache.find("k", portraits=NOBODY, occlusion=True, folder=job)
+    found = cache.find("k", portraits=NOBODY, occlusion=True, objects=False, folder=job)
     assert found is not None
     hands = hand_tables.from_table(pq.read_table(found.hands_path))
     assert [(hand.frame, hand.landmarks[20, 1]) for hand in hands] == [(0, 0), (10, 10), (20, 20)]
     cache.keep("blind", [analysis(tmp_path / "a", 0, 10)], NOBODY)
     other = tmp_path / "other"
     other.mkdir()
-    assert cache.find("blind", portraits=NOBODY, occlusion=True, folder=other) is None
+    assert (
+        cache.find("blind", portraits=NOBODY, occlusion=True, objects=False, folder=other) is None
+    )
 
 
 def test_a_jobs_own_hands_are_not_the_caches(tmp_path: Path) -> None:
@@ -138,9 +140,9 @@ def test_those_not_used_for_longest_go(tmp_path: Path, job: Path) -> None:
     cache.keep("b", [analysis(tmp_path / "a", 0, 10)], NOBODY)
     for at, name in enumerate(("a-nobody", "b-nobody")):
         os.utime(tmp_path / "cache" / name, (at + 1, at + 1))
-    assert cache.find("a", portraits=NOBODY, occlusion=False, folder=job) is not None, (
-        "used again: now the newest"
-    )
+    assert (
+        cache.find("a", portraits=NOBODY, occlusion=False, objects=False, folder=job) is not None
+    ), "used again: now the newest"
     cache.keep("c", [analysis(tmp_path / "a", 0, 10)], NOBODY)
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["a-nobody", "c-nobody"]
     tiny = AnalysisCache(tmp_path / "cache", 1, "v1")
@@ -152,13 +154,13 @@ def test_half_an_entry_is_none(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
     cache.keep("k", [analysis(tmp_path / "a", 0, 10)], NOBODY)
     (tmp_path / "cache" / "k-nobody" / "frames.parquet").unlink()
-    assert cache.find("k", portraits=NOBODY, occlusion=False, folder=job) is None
+    assert cache.find("k", portraits=NOBODY, occlusion=False, objects=False, folder=job) is None
 
 
 def test_what_a_job_found_stays_when_the_entry_goes(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
     cache.keep("k", [analysis(tmp_path / "a", 0, 10)], NOBODY)
-    found = cache.find("k", portraits=NOBODY, occlusion=False, folder=job)
+    found = cache.find("k", portraits=NOBODY, occlusion=False, objects=False, folder=job)
     AnalysisCache(tmp_path / "cache", 0, "v1").keep("l", [analysis(tmp_path / "a", 0, 10)], NOBODY)
     assert not (tmp_path / "cache" / "k-nobody").exists()
     assert found is not None
@@ -182,5 +184,5 @@ def test_only_portraits_that_tell_all_that_is_asked_serve(
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
     have, want = (PortraitSettings(recognizer=r, classes=c) for r, c in (kept, asked))
     cache.keep("k", [analysis(tmp_path / "a", 0, 10, portraits=True)], have)
-    found = cache.find("k", portraits=want, occlusion=False, folder=job)
+    found = cache.find("k", portraits=want, occlusion=False, objects=False, folder=job)
     assert (found is not None) == serves

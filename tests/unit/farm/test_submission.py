@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from farm.config import Settings, load_settings
-from farm.specs import encoder_settings, stabilize_settings
-from farm.submission import build_job, default_output
+from farm.specs import analyse_settings, encoder_settings, stabilize_settings
+from farm.submission import build_job, default_output, survey_job_spec
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable, SwapfarmError
 from scheduler.jobs import EncoderSettings, StabilizeSettings
 
@@ -124,6 +124,33 @@ def test_without_a_source_or_with_an_unknown_swapper_there_is_no_job(
         with_flags(tmp_path, {"face_swapper": {"model": "magic"}})
     with pytest.raises(SettingInvalid, match="neither --source nor --swap"):
         build_job(settings, video=tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize("interval", [0, -1, 25])
+def test_the_detector_looks_at_least_once_a_second(tmp_path: Path, interval: int) -> None:
+    with pytest.raises(SettingInvalid, match="--detect-every"):
+        with_flags(tmp_path, {"detect_every": interval})
+
+
+def test_how_often_the_detector_looks_is_the_users(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("detect_every = 3\n")
+    home = {"HOME": str(tmp_path)}
+    settings = load_settings(file, home)
+    assert analyse_settings(settings).interval == 3
+    assert survey_job_spec(settings, video=Path("film.mp4")).analysis.interval == 3
+    flags = load_settings(file, home, flags={"detect_every": 24})
+    assert analyse_settings(flags).interval == 24
+    file.write_text("detect_every = 25\n")
+    with pytest.raises(SettingInvalid, match="detect_every"):
+        load_settings(file, home)
+
+
+def test_objects_are_looked_for_on_the_mesh_only(tmp_path: Path) -> None:
+    assert analyse_settings(with_flags(tmp_path, {})).objects
+    assert not analyse_settings(with_flags(tmp_path, {"objects": False})).objects
+    points68 = {"face_landmarker": {"model": "2dfan4"}}
+    assert not analyse_settings(with_flags(tmp_path, points68)).objects
 
 
 def test_filters_are_named_or_none(tmp_path: Path) -> None:

@@ -134,12 +134,14 @@ def test_faces_of_68_points_are_smoothed_by_their_own_parts() -> None:
 def test_a_face_that_jumps_is_hardly_corrected_and_never_beyond_the_bounds() -> None:
     # The corners of the pose's bounds in one frame: turn, shift and size of a single wrong face.
     for wrong in (placed(300, 200, 0.5), placed(400, 200), placed(300, 200, 0.0, 1.6)):
-        faces = film(lambda at, wrong=wrong: wrong if at == 15 else placed(300, 200))
-        for before, after in zip(faces, run(faces), strict=True):
-            size = 1.6 if before.frame == 15 else 1.0
+        faces = film(lambda at, wrong=wrong: wrong if at == 25 else placed(300, 200), 50)
+        result = run(faces)
+        for before, after in zip(faces, result, strict=True):
+            size = 1.6 if before.frame == 25 else 1.0
             assert away(before, after) < size * (MAX_SHIFT + MAX_TURN + MAX_ZOOM + 0.02)
-        still = [a for a in run(faces) if abs(a.frame - 15) > REACH]
-        assert max(away(a, faces[a.frame]) for a in still) < 1e-5, "four frames away: nothing"
+        shift = [away(after, before) for after, before in zip(result, faces, strict=True)]
+        assert max(s for at, s in enumerate(shift) if abs(at - 25) > 4) < 1e-3, "a long window"
+        assert max(s for at, s in enumerate(shift) if abs(at - 25) > REACH) < 1e-5, "any window"
 
 
 def test_fast_motion_is_left_alone() -> None:
@@ -177,23 +179,23 @@ def test_nothing_passes_a_cut_a_gap_or_the_end_of_a_track() -> None:
     assert [a.landmarks.tobytes() for a in together] == [a.landmarks.tobytes() for a in alone]
 
 
-@settings(max_examples=30, deadline=None)
-@given(borders=st.sets(st.integers(1, 39), max_size=12), empty=st.booleans())
+@settings(max_examples=10, deadline=None)
+@given(borders=st.sets(st.integers(1, 69), max_size=12), empty=st.booleans())
 def test_where_the_tables_were_parted_cannot_be_seen(borders: set[int], empty: bool) -> None:
     first = noisy(lambda at: placed(100 + at, 200, 0.01 * at), 0.004)
     second = noisy(lambda at: placed(500 - at, 210), 0.003)
     rows = [
         each
-        for at in range(40)
+        for at in range(70)
         for each in (face(at, first(at)), face(at, second(at), 1))
         if at % 17 or each.track
     ]
-    edges = [0, *sorted(borders), 40]
+    edges = [0, *sorted(borders), 70]
     parts = [to_table([r for r in rows if a <= r.frame < b]) for a, b in pairwise(edges)]
     if empty:
         parts.insert(len(parts) // 2, to_table([]))
-    whole = pa.concat_tables(smoothed([to_table(rows)], cuts=[25]))
-    parted = pa.concat_tables(smoothed(parts, cuts=[25]))
+    whole = pa.concat_tables(smoothed([to_table(rows)], cuts=[50]))
+    parted = pa.concat_tables(smoothed(parts, cuts=[50]))
     assert parted.combine_chunks() == whole.combine_chunks()
     for ours, theirs in zip(from_table(parted), from_table(whole), strict=True):
         assert ours.landmarks.tobytes() == theirs.landmarks.tobytes()
@@ -231,7 +233,21 @@ def test_rows_that_were_not_stitched_are_refused() -> None:
         smoother.extend(to_table([face(5, SHAPE)]))
 
 
-def test_memory_does_not_grow_and_a_face_takes_half_a_millisecond() -> None:
+def test_what_wanders_slowly_is_held_by_the_long_window() -> None:
+    """Noise that lasts some frames, as a network's does, goes where the shape is about still."""
+    noise = np.random.default_rng(6).normal(0, 1, (130, MESH.count, 2))
+    slow = np.stack([noise[at : at + 4].mean(axis=0) for at in range(100)])
+    slow *= 0.0003 * IOD / slow.std()
+    faces = film(lambda at: placed(300, 200, 0.1 * np.sin(0.05 * at)) + slow[at], 100)
+    truth = [placed(300, 200, 0.1 * np.sin(0.05 * at)) for at in range(100)]
+    before, after = (
+        np.array([f.landmarks - t for f, t in zip(rows, truth, strict=True)]).std()
+        for rows in (faces, run(faces))
+    )
+    assert after < 0.75 * before, "nine frames alone leave nine tenths"
+
+
+def test_memory_does_not_grow_and_a_face_takes_a_millisecond() -> None:
     smoother, path = Smoother(), noisy(lambda at: placed(100 + at, 200), 0.004)
     tables = [to_table([face(10 * n + k, path(k), n) for k in range(10)]) for n in range(40)]
     best = np.inf
@@ -239,5 +255,5 @@ def test_memory_does_not_grow_and_a_face_takes_half_a_millisecond() -> None:
         began = time.thread_time()
         smoother.extend(table)
         best = min(best, (time.thread_time() - began) / 10)
-    assert len(smoother._tracks) <= 2
-    assert best < 0.0005
+    assert len(smoother._tracks) <= 3
+    assert best < 0.001
