@@ -7,7 +7,10 @@ from typing import Final
 
 from actors.models import ModelStore
 from actors.registry import Registry
+from actors.swap_needs import swap_models
+from actors.swapper_specs import SWAPPERS
 from scheduler.errors import ModelLicence, SettingInvalid
+from scheduler.jobs import SwapSettings
 from scheduler.provenance import ModelRecord
 
 POLICIES: Final = ("any", "commercial")
@@ -37,7 +40,10 @@ def check_licences(names: Iterable[str], policy: str, registry: Registry) -> Non
         return
     allowed: dict[str, list[str]] = {kind: [] for kind in sorted({each.kind for each in refused})}
     for spec in registry.values():
-        if spec.kind in allowed and spec.use == "commercial":
+        together = [spec.name]
+        if spec.name in SWAPPERS:  # a swapper is of no use without those that it needs
+            together += swap_models(SwapSettings(model=spec.name))
+        if spec.kind in allowed and all(registry[name].use == "commercial" for name in together):
             allowed[spec.kind].append(spec.name)
     # The mesh swapper is no network: nobody's licence stands against it.
     if "swapper" in allowed:

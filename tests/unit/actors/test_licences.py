@@ -29,7 +29,8 @@ def test_what_is_refused_and_what_may_be_used() -> None:
         "inswapper_128: Non-Commercial (non-commercial); "
         "arcface_w600k_r50: Non-Commercial (non-commercial); uniface_256: unknown (unknown)"
     )
-    assert "swapper: mesh, ghost_1_256, ghost_2_256, ghost_3_256" in raised.value.wanted
+    # GHOST itself is free, but it knows people by a recogniser that is not.
+    assert raised.value.wanted.endswith("swapper: mesh")
     assert "recogniser: dlib_face_recognition_resnet_128" in raised.value.wanted
     assert "landmarker" not in raised.value.wanted
     assert raised.value.exit_code == 4
