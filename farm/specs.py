@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 from pathlib import Path
 from typing import Final
 
+from actors.face_networks import recognizer_for
 from farm.options.settings import Settings
 from farm.options.swap import FILTERS
 from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.errors import SettingInvalid
+from scheduler.identities import SPACES
 from scheduler.jobs import (
     AnalyseSettings,
     EncoderSettings,
@@ -21,6 +22,7 @@ from scheduler.jobs import (
     SwapSettings,
 )
 from scheduler.masks import MaskSettings
+from scheduler.needs import needs_expression
 from scheduler.output import STILLS, CutSettings, ImageSettings, SoundSettings
 
 CODECS: Final = {
@@ -81,11 +83,18 @@ def stabilize_settings(settings: Settings) -> StabilizeSettings:
     return StabilizeSettings(**{name: name in settings.stabilize for name in FILTERS})
 
 
+def recognizer(settings: Settings) -> str:
+    """Who tells people apart: the named one, else the one that suits the swapper."""
+    return settings.face_recognizer.model or recognizer_for(swap_settings(settings))
+
+
 def analyse_settings(settings: Settings) -> AnalyseSettings:
     """How faces are found and tracked."""
     detector, landmarker = settings.face_detector, settings.face_landmarker
     default = AnalyseSettings()
     return AnalyseSettings(
+        # Where a swapper needs the pose only, the landmarker rests between keyframes.
+        expression=needs_expression(swap_settings(settings)),
         occlusion=settings.occlusion,
         tracker_score=settings.face_tracker.score or default.tracker_score,
         detector=DetectorSettings(
@@ -139,10 +148,7 @@ def face_choice(settings: Settings, references: Sequence[str]) -> FaceChoice:
         frame = reference.frame_number or 0
     distance = reference.distance
     if reference.face_distance is not None:
-        # Theirs is half of 1 - cosine of ArcFace's embeddings; of dlib's the usual values agree.
-        theirs = reference.face_distance
-        arcface = settings.face_recognizer.model == "arcface"
-        distance = 2 * sqrt(theirs) if arcface else 2 * theirs
+        distance = SPACES[recognizer(settings)].euclidean(reference.face_distance)
     return FaceChoice(
         mode=mode,
         order=selector.order,

@@ -206,12 +206,13 @@ class FaceRecognizer(Section):
     panel: ClassVar[str] = "Whose face"
     model: Annotated[
         str,
-        Choice(tuple(SPACES)),
+        Choice(("", *SPACES)),
         Flag(
             ("--face-recognizer-model",),
             "The network that tells people apart, where a job asks who is who.",
+            unset="arcface where the swapper loads it anyway, else dlib",
         ),
-    ] = "dlib"
+    ] = ""
 
 
 class FaceTracker(Section):

@@ -16,6 +16,7 @@ from farm.config import Settings
 from farm.progress import JsonDisplay
 from farm.quantizing import quantize_model
 from farm.runner import FarmOptions, run_job
+from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.errors import ModelLicence, ModelUnavailable
 from scheduler.jobs import EncoderSettings, JobSpec, JobSummary, SwapSettings
 from tests.integration.films import trim
@@ -23,12 +24,13 @@ from tests.integration.films import trim
 FRAMES = 12
 SWAPPER = "hyperswap_1a_256"
 RECOGNISER = "arcface_w600k_r50"
+NETWORKS = (SWAPPER, RECOGNISER, "2dfan4", "fan_68_5", "scrfd_2.5g")
 
 
 @pytest.fixture
 def settings(models: ModelStore, tmp_path: Path) -> Settings:
     # Small, not tiny: the INT8 version must differ in what is seen.
-    standin_store(tmp_path / "cache", names=[SWAPPER, RECOGNISER], size="small", beside=models)
+    standin_store(tmp_path / "cache", names=NETWORKS, size="small", beside=models)
     return Settings(cache_dir=tmp_path / "cache", state_dir=tmp_path / "state", analysis_gb=0)
 
 
@@ -77,6 +79,18 @@ def test_a_job_records_its_models(job: JobSpec, settings: Settings) -> None:
     }
 
 
+def test_a_landmarker_in_int8(job: JobSpec, settings: Settings, samples: dict[str, Path]) -> None:
+    store = ModelStore(settings.cache_dir)
+    quantize_model(store, "2dfan4", samples["wolfgang_langer"], 8)
+    points = LandmarkerSettings(model="2dfan4", precision="auto")
+    analysis = replace(job.analysis, landmarker=points, detector=DetectorSettings(model="scrfd"))
+    summary, _ = run(replace(job, analysis=analysis), settings)
+    names = [record.name for record in summary.models]
+    assert "2dfan4.int8" in names
+    assert "2dfan4" not in names
+    assert summary.swapped_frames == FRAMES
+
+
 def test_the_policy_refuses_before_anything_is_done(job: JobSpec, settings: Settings) -> None:
     with pytest.raises(ModelLicence, match=f"{SWAPPER}: stand-in"):
         run(job, settings, "commercial")
@@ -104,5 +118,8 @@ def test_a_job_in_int8(job: JobSpec, settings: Settings, samples: dict[str, Path
     asked, _ = at("int8")
     assert asked == chosen, "the same bits each time"
     assert at("fp32")[0] == exact
+    quicker = replace(job.analysis, landmarker=LandmarkerSettings(model="2dfan4", precision="int8"))
+    with pytest.raises(ModelUnavailable, match="no quantised file of 2dfan4"):
+        run(replace(job, analysis=quicker), settings)
     different = sum(one != other for one, other in zip(exact, asked, strict=True))
     assert different > FRAMES // 2

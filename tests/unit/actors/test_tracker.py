@@ -148,6 +148,27 @@ def test_it_ends_where_the_mesh_sees_none_and_comes_back_with_the_next_detection
     assert [at for at, found in faces.items() if not found] == [9]
 
 
+class Guessing(KnownFaces):
+    """With a landmarker whose points are a guess where its network does not see the face well."""
+
+    @property
+    def guesses(self) -> bool:
+        return True
+
+
+def test_a_face_on_both_keyframes_stays_where_only_a_guess_would_do() -> None:
+    film = KnownFilm([slide(20, 40, 3)], 25)
+    blurred = frozenset((0, at) for at in (8, 9, 10))
+    faces = run(KnownFaces(film, hidden=blurred), film, stop=25)
+    assert [at for at, found in faces.items() if not found] == [8, 9, 10]
+    faces = run(Guessing(film, hidden=blurred), film, stop=25)
+    assert all(faces.values())
+    assert max(errors({at: faces[at] for at in (8, 9, 10)}, film)) < 2.0, "carried by flow"
+    gone = frozenset((0, at) for at in range(9, 25))
+    faces = run(Guessing(film, hidden=gone), film, stop=25)
+    assert [at for at, found in faces.items() if found] == list(range(9)), "no guess lives on"
+
+
 def test_nobody_costs_nothing() -> None:
     film = KnownFilm([slide(20, 40, 3)], 20)
     observer = KnownFaces(film, missed=frozenset((0, at) for at in range(20)))

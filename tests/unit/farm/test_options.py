@@ -38,6 +38,8 @@ CHANGES: list[tuple[str, object, Callable[[JobSpec], object], object]] = [
     ("reference.distance", "0.4", lambda j: j.faces.distance, 0.4),
     ("reference.face_distance", "0.2", lambda j: j.faces.distance, 0.4),
     ("face_recognizer.model", "arcface", lambda j: j.recognizer, "arcface"),
+    ("face_swapper.model", "ghost_1_256", lambda j: j.recognizer, "arcface"),
+    ("face_swapper.model", "ghost_1_256", lambda j: j.analysis.expression, False),
     ("face_detector.model", "retinaface", lambda j: j.analysis.detector.model, "retinaface"),
     ("face_detector.size", "320x320", lambda j: j.analysis.detector.size, 320),
     ("face_detector.margin", ["10 20"], lambda j: j.analysis.detector.margin, (10, 20, 10, 20)),
