@@ -23,7 +23,6 @@ from actors.face_networks import (
     portrait_models,
     readers_of,
 )
-from actors.fetcher import Fetcher
 from actors.fingerprint import analysis_fingerprint
 from actors.inference.networks import resolve_precision
 from actors.licences import check_licences, model_records
@@ -62,8 +61,6 @@ class FarmOptions:
     """Keep the job's folder."""
     license_policy: str = "any"
     """Which models may be used: any, or commercial."""
-    providers: tuple[str, ...] = ()
-    """Mirrors to fetch models from, in this order; none: all in theirs."""
 
 
 def farm_options(settings: Settings) -> FarmOptions:
@@ -227,7 +224,7 @@ def _service(
     lanes: Lanes | None = None,
 ) -> Iterator[tuple[JobService, list[ModelRecord]]]:
     """The job's service, and the models that it uses: known once its sources are checked."""
-    store = ModelStore(settings.cache_dir, fetcher=Fetcher(providers=options.providers))
+    store = ModelStore(settings.cache_dir)
     kit = LaneKit(cache_dir=settings.cache_dir)
     tools = Toolbox(kit)
     unused = () if job.occlusion else HANDS
