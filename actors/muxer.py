@@ -222,7 +222,7 @@ def _write(
         depth = max(s.reorder for s in found)
         others = other_packets(film, outputs, encoders, name, span)
         shift = int(span.shift / unit) if span else 0
-        # MP4 and MOV add up durations in the order of decoding: the last one makes the length right.
+        # MP4 and MOV add up durations in the order of decoding: the last makes the length right.
         decoding = name in ("mp4", "mov")
         packets = _video_packets(index, segments, video, unit, depth, shift, decoding)
         with closing(packets) as pictures:
