@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from actors.licences import POLICIES
 from farm.options.faces import (
     FaceDetector,
     FaceLandmarker,
@@ -26,6 +25,7 @@ from farm.options.swap import (
     FaceParser,
     FaceSwapper,
 )
+from scheduler.provenance import POLICIES
 
 WHERE = "Where it runs"
 STEADY = "Steady faces"
