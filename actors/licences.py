@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from actors.models import ModelStore
 from actors.registry import Registry
@@ -11,9 +10,7 @@ from actors.swap_needs import swap_models
 from actors.swapper_specs import SWAPPERS
 from scheduler.errors import ModelLicence, SettingInvalid
 from scheduler.jobs import SwapSettings
-from scheduler.provenance import ModelRecord
-
-POLICIES: Final = ("any", "commercial")
+from scheduler.provenance import POLICIES, ModelRecord
 
 
 def check_licences(names: Iterable[str], policy: str, registry: Registry) -> None:

@@ -222,7 +222,10 @@ def _write(
         depth = max(s.reorder for s in found)
         others = other_packets(film, outputs, encoders, name, span)
         shift = int(span.shift / unit) if span else 0
-        with closing(_video_packets(index, segments, video, unit, depth, shift)) as pictures:
+        # MP4 and MOV add up durations in the order of decoding: the last makes the length right.
+        decoding = name in ("mp4", "mov")
+        packets = _video_packets(index, segments, video, unit, depth, shift, decoding)
+        with closing(packets) as pictures:
             for packet in _merged(pictures, others):
                 output.mux(packet)
 
@@ -348,6 +351,7 @@ def _video_packets(
     unit: Fraction,
     depth: int,
     shift: int,
+    decoding: bool,
 ) -> Generator[Packet[Stream], None, None]:
     pts, ticks = index.pts, index.time_base.numerator
     step = index.durations[0] or 1
@@ -362,6 +366,10 @@ def _video_packets(
                 packet.pts = pts[rank] * ticks - shift
                 packet.dts = (pts[due] if due >= 0 else pts[0] + due * step) * ticks - shift
                 packet.duration = index.durations[rank] * ticks
+                if decoding and place + 1 == index.frames:
+                    length = (pts[-1] + index.durations[-1] - pts[0]) * ticks
+                    decoded = packet.dts + shift - (pts[0] - depth * step) * ticks
+                    packet.duration = max(1, length - decoded)
                 packet.time_base = unit
                 packet.stream = video
                 place += 1

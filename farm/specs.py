@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from actors.face_networks import recognizer_for
 from farm.options.settings import Settings
 from farm.options.swap import FILTERS
 from scheduler.detection import DetectorSettings, LandmarkerSettings
@@ -85,6 +84,8 @@ def stabilize_settings(settings: Settings) -> StabilizeSettings:
 
 def recognizer(settings: Settings) -> str:
     """Who tells people apart: the named one, else the one that suits the swapper."""
+    from actors.face_networks import recognizer_for  # loads the runtimes: not for `farm --help`
+
     return settings.face_recognizer.model or recognizer_for(swap_settings(settings))
 
 

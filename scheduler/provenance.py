@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+POLICIES: Final = ("any", "commercial")
+"""Which models a job may use: all, or those whose licence is known to allow commercial work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from actors.licences import POLICIES
 from farm.options.faces import (
     FaceDetector,
     FaceLandmarker,
@@ -27,6 +26,7 @@ from farm.options.swap import (
     FaceSwapper,
 )
 from scheduler.jobs import MAX_INTERVAL, AnalyseSettings
+from scheduler.provenance import POLICIES
 
 WHERE = "Where it runs"
 STEADY = "Steady faces"

@@ -398,3 +398,14 @@ def test_subtitles_and_chapters_are_cut_to_the_trim(tmp_path: Path) -> None:
         ("c1", 0, Fraction(8, 10)),
         ("c2", Fraction(8, 10), Fraction(12, 10)),
     ]
+
+
+def test_a_container_says_the_exact_length_also_with_frames_out_of_order(tmp_path: Path) -> None:
+    path = make_film(tmp_path / "film.mp4", frames=20, rate=Fraction(25))
+    settings = CutSettings(start=0, stop=17, rate=Fraction(60))
+    encoder = EncoderSettings(preset="medium")
+    rendered(path, tmp_path / "out.mp4", settings, encoder=encoder)
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        stream = film.streams.video[0]
+        assert any(p.pts != p.dts for p in film.demux(stream) if p.size)
+        assert stream.duration * stream.time_base == Fraction(17, 25)

@@ -181,3 +181,10 @@ def test_the_shell_can_complete_commands() -> None:
         COMMAND, env=dict(os.environ) | words, capture_output=True, text=True, check=False
     )
     assert (done.stdout.split(), done.stderr) == (["submit"], "")
+
+
+def test_help_loads_no_runtime() -> None:
+    heavy = ("ray", "cv2", "onnxruntime", "ai_edge_litert", "openvino", "pyarrow")
+    code = f"import sys, farm.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
