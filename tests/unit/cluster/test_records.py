@@ -22,7 +22,8 @@ from scheduler.errors import MediaMissing, ReportMissing, ReportOutdated
 from scheduler.identities import Identity
 from scheduler.jobs import JobSpec, Segment, SwapSettings
 from scheduler.media import ColourTags, VideoIndex
-from scheduler.tracks import LANDMARKS, STITCHED_SCHEMA, FaceObservation, to_table
+from scheduler.points import MESH
+from scheduler.tracks import STITCHED_SCHEMA, FaceObservation, to_table
 
 INDEX = VideoIndex(
     path="film.mp4", size_bytes=1, container="mp4", stream=0, codec="h264", width=64, height=48,
@@ -44,7 +45,7 @@ def finish(folder: Path, job_id: str, book: RecordBook) -> JobSpec:
         job_id=job_id, media=str(film), output=str(output), folder=str(work), report=True,
         swap=SwapSettings(sources=(str(face),)),
     )  # fmt: skip
-    points = np.zeros((LANDMARKS, 2), np.float32)
+    points = np.zeros((MESH.count, 2), np.float32)
     faces = [
         FaceObservation(
             frame=at, track=0, box=np.zeros(4, np.float32), landmarks=points, score=1, visible=1

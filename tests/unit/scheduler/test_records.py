@@ -9,15 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from scheduler.points import MESH
 from scheduler.records import SCHEMA, digest, from_json
-from scheduler.tracks import LANDMARKS, STITCHED_SCHEMA, FaceObservation, to_table
+from scheduler.tracks import STITCHED_SCHEMA, FaceObservation, to_table
 from tests.unit.scheduler.known_jobs import CAST, RECORD, REFERENCE
 
 POINTS = (263, 33)
 
 
 def stitched(frames: range, shake: float = 0.0) -> pa.Table:
-    shape = np.random.default_rng(0).random((LANDMARKS, 2)).astype(np.float32) * 80
+    shape = np.random.default_rng(0).random((MESH.count, 2)).astype(np.float32) * 80
     shape[33], shape[263] = (10, 40), (70, 40)
     faces = [
         FaceObservation(
