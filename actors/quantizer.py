@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from actors.inference.ort import onnxruntime
 from scheduler.errors import ModelCorrupt, SettingInvalid
 
 WARNING: Final = 2

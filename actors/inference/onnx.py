@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from actors.inference.batches import in_ones
+from actors.inference.ort import onnxruntime
 from actors.inference.runtime import TensorSpec
 from scheduler.errors import ModelCorrupt
 

@@ -13,12 +13,12 @@ import av
 import cv2
 import numpy as np
 import onnx
-import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from actors.inference.ort import onnxruntime
 from actors.models import ModelStore
 from actors.prober import probe
 from actors.sources import load_sources

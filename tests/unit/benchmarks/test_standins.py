@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from actors.inference.ort import onnxruntime
 from actors.models import ModelStore
 from actors.registry import Registry
 from benchmarks.standin_graph import STANDIN, count_macs
