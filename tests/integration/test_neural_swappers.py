@@ -99,7 +99,7 @@ def tracks(
         output="",
         folder=str(folder),
         swap=SwapSettings(),
-        analysis=AnalyseSettings(occlusion=False),
+        analysis=AnalyseSettings(occlusion=False, objects=False),
     )
     chunk = Chunk(index=0, start=0, stop=FRAMES, warmup=0, tail=0)
     assert analysis_halo(job) > 0
@@ -146,7 +146,7 @@ class Film:
             folder=str(folder),
             swap=swap,
             encoder=EncoderSettings(codec="ffv1"),
-            analysis=AnalyseSettings(occlusion=False),
+            analysis=AnalyseSettings(occlusion=False, objects=False),
             stabilize=stabilize,
             hashes_output="hashes",
             masks_output="masks",
@@ -367,7 +367,7 @@ def test_a_hand_stays_in_front(
     joints = [(0.0, 1.0)] + [(side, down) for side in fingers for down in (0.4, 0.0, -0.4, -0.8)]
     points = (np.array(joints) * reach + centre).astype(np.float32)
     hands = [HandObservation(frame=at, landmarks=points, presence=1.0) for at in range(3)]
-    job = replace(job, folder=str(tmp_path / "hands"), analysis=AnalyseSettings())
+    job = replace(job, folder=str(tmp_path / "hands"), analysis=AnalyseSettings(objects=False))
     (tmp_path / "hands" / "segments").mkdir(parents=True)
     pq.write_table(tracks.sort_by("frame"), job.tracks)
     pq.write_table(hand_tables.to_table(hands), job.hands)

@@ -182,7 +182,7 @@ def test_a_swap_is_near_the_one_by_hand(
         folder=str(tmp_path),
         swap=SwapSettings(model=model, sources=(str(samples["astronaut"]),)),
         encoder=EncoderSettings(codec="ffv1"),
-        analysis=AnalyseSettings(occlusion=False),
+        analysis=AnalyseSettings(occlusion=False, objects=False),
         stabilize=StabilizeSettings(flow=False, guard=False, seam=False),
     )
     executor = InlineExecutor(LaneKit(cache_dir=store.cache))
