@@ -27,12 +27,12 @@ from actors.neural_tools import NeuralTools
 from actors.palms import PalmDetector
 from actors.recognizer import Embedder, Recognizer
 from actors.sources import load_sources
-from actors.swap_needs import MESH_SWAPPER, check_swap
+from actors.swap_needs import check_swap
 from actors.swapper import FaceSwapper
 from kernels.cpu import CpuKernels
 from kernels.mesh.unwrap import Unwrapper
 from scheduler.detection import DetectorSettings, LandmarkerSettings
-from scheduler.jobs import SwapSettings
+from scheduler.jobs import MESH_SWAPPER, SwapSettings
 
 DETECTOR: Final = "face_detection_full_range"
 LANDMARKER: Final = "face_landmark"

@@ -11,7 +11,7 @@ from actors.threads import limit_threads
 from actors.toolbox import LaneKit, Toolbox
 from cluster.failures import as_error
 from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed, TaskProgress
-from scheduler.jobs import LaneTask
+from scheduler.jobs import Analysis, LaneTask, Segment
 
 
 class InlineExecutor:
@@ -28,6 +28,20 @@ class InlineExecutor:
     @property
     def lanes(self) -> int:
         return 1
+
+    def run(self, task: LaneTask) -> Analysis | Segment:
+        """Do one task from its start to its end, for who has nothing else to do meanwhile.
+
+        Raises:
+            SwapfarmError: the task failed; nothing of it is left.
+        """
+        self.start(task, 0)
+        while True:
+            for event in self.poll(1.0):
+                if isinstance(event, TaskFailed):
+                    raise event.error
+                if isinstance(event, TaskDone):
+                    return event.result
 
     def start(self, task: LaneTask, lane: int) -> None:
         self._task = task

@@ -29,7 +29,7 @@ from actors.licences import check_licences, model_records
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
 from actors.sources import classify_sources, embed_pictures, load_sources
-from actors.swap_needs import MESH_SWAPPER, check_swap, swap_models
+from actors.swap_needs import check_swap, swap_models
 from actors.toolbox import EMBEDDED, HANDS, LaneKit, Toolbox
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
@@ -43,7 +43,7 @@ from farm.config import Settings
 from farm.progress import Display
 from farm.rates import RateBook, kind_of, measured
 from scheduler.classes import FaceClass
-from scheduler.jobs import JobSpec, JobSummary
+from scheduler.jobs import MESH_SWAPPER, JobSpec, JobSummary
 from scheduler.provenance import ModelRecord
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from scheduler.chunks import Chunk
@@ -18,6 +18,10 @@ WARMUP: Final = 12
 filters need for 99.9 % of face pixels within 1/255 of an unchunked render."""
 COLOUR_WARMUP: Final = 16
 """What the colour transfer looks back on."""
+MESH_SWAPPER: Final = "mesh"
+"""The swapper that is no network (docs/mesh-swapper.md)."""
+PRECISIONS: Final = ("fp32", "int8", "auto")
+"""Which of a network's files is run; auto: INT8 where it is there and the machine gains by it."""
 MAX_INTERVAL: Final = 24
 """Frames between detections at most: each more is a frame more that a lane holds and a chunk reads
 beyond its borders."""
@@ -100,7 +104,7 @@ class EnhancerSettings:
 class SwapSettings:
     """What is put on the faces."""
 
-    model: str = "mesh"
+    model: str = MESH_SWAPPER
     """Name of a swapper."""
     sources: tuple[str, ...] = ()
     """Absolute paths of pictures of the one person whose face is put on."""
@@ -189,6 +193,10 @@ class StabilizeSettings:
         if self.colour:
             return COLOUR_WARMUP
         return WARMUP if self.any else 0
+
+
+FILTERS: Final = tuple(each.name for each in fields(StabilizeSettings))
+"""The temporal filters by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from actors.prober import probe
 from scheduler.errors import FramesLost, OutputInvalid, SegmentMismatch, SettingInvalid
 from scheduler.jobs import EncoderSettings, Segment
 from scheduler.media import VideoIndex
-from tests.unit.actors.films import make_film, ring_for, text_packets
+from tests.unit.actors.films import make_film, ring_for, segment_of, text_packets
 
 MARKING = {"comment": "faces altered by swapfarm", "swapfarm": "0.1; model mesh"}
 X264 = EncoderSettings(preset="ultrafast")
@@ -41,17 +41,7 @@ def render(
                 hashes.append(frame_hash(frame.picture))
                 encoder.encode(frame)
             made = encoder.close()
-        segments.append(
-            Segment(
-                chunk=chunk,
-                path=made.path,
-                frames=made.frames,
-                first_pts=made.first_pts,
-                sha256=made.sha256,
-                extradata_sha256=made.extradata_sha256,
-                swapped_frames=0,
-            )
-        )
+        segments.append(segment_of(chunk, made))
     return segments, hashes
 
 
