@@ -137,8 +137,11 @@ class AnalysisCache:
                 paths = [a.appearances_path for a in analyses]
                 _join(paths, APPEARANCES_SCHEMA, temporary / APPEARANCES)
             sync_folder(temporary)
-            with suppress(OSError):  # another process was faster: its entry is the same
+            try:
                 temporary.rename(entry)
+            except OSError:
+                if not entry.exists():  # another process was faster: its entry is the same
+                    raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         self._evict(entry)
