@@ -28,7 +28,7 @@ from actors.registry import ModelSpec
 from farm.config import Settings
 from scheduler.errors import ModelCorrupt, ModelInexact, ModelUnknown
 
-app = typer.Typer(help="Models: list them, fetch them, check them.", no_args_is_help=True)
+app = typer.Typer(help="Models: list, fetch, add, check and quantise them.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 Wanted = Annotated[
@@ -227,7 +227,14 @@ def quantize(
         Path, typer.Option(metavar="VIDEO", help="A film like those to be rendered, or the one.")
     ],
     faces: Annotated[
-        int, typer.Option(min=8, max=1024, help="Faces of the film to calibrate with.")
+        int,
+        typer.Option(
+            min=8,
+            max=1024,
+            metavar="N",
+            show_default=False,
+            help="Faces of the film to calibrate with. [64]",
+        ),
     ] = 64,
     as_json: Json = False,
 ) -> None:
