@@ -74,6 +74,10 @@ class RateBook:
         return rates, len(rows)
 
     def add(self, kind: str, rates: Rates) -> None:
+        """Put a job's figures beside the earlier ones of its kind; the oldest make room.
+
+        A book that cannot be written costs the next estimate, not this job.
+        """
         book = self._read()
         book[kind] = [*book.get(kind, []), asdict(rates)][-KEPT:]
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
@@ -91,6 +95,7 @@ class RateBook:
                 for kind, rows in book.items()
             }
         except (OSError, ValueError, AttributeError, TypeError, KeyError):
+            # None yet, another version's, or damaged: estimates start anew.
             return {}
 
 
