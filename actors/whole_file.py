@@ -12,15 +12,20 @@ from scheduler.errors import storage_error
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, partial: Path | None = None) -> Iterator[BinaryIO]:
     """A file to fill, beside its place; on leaving it is synced and gets its name by a rename.
 
     After an exception there is no such file, or still the one from before.
 
+    Args:
+        path: what appears.
+        partial: the name until then, in the same folder, where somebody must know it to sweep up
+            after a killed process; otherwise each process has its own.
+
     Raises:
         StorageUnwritable, DiskFull: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = partial or path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with temporary.open("wb") as file:
             yield file

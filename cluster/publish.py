@@ -13,6 +13,11 @@ from scheduler.jobs import Segment
 from scheduler.media import VideoIndex
 
 
+def partial_of(path: Path) -> Path:
+    """Where a list beside the film is written before it gets its name."""
+    return path.with_name(f".{path.name}.partial")
+
+
 def publish_hashes(index: VideoIndex, segments: Sequence[Segment], path: Path) -> None:
     """One line a frame: index, PTS, hash.
 
@@ -20,7 +25,7 @@ def publish_hashes(index: VideoIndex, segments: Sequence[Segment], path: Path) -
         StorageUnwritable, DiskFull: it cannot be written.
     """
     frame = 0
-    with whole_file(path) as file:
+    with whole_file(path, partial_of(path)) as file:
         for segment in segments:
             for digest in segment.frame_hashes:
                 file.write(f"{frame}\t{index.pts[frame]}\t{digest}\n".encode())
@@ -34,7 +39,7 @@ def publish_masks(segments: Sequence[Segment], path: Path) -> None:
         StorageUnwritable, DiskFull: it cannot be written.
     """
     schema = pq.read_schema(segments[0].masks_path)
-    with whole_file(path) as file, pq.ParquetWriter(file, schema) as writer:
+    with whole_file(path, partial_of(path)) as file, pq.ParquetWriter(file, schema) as writer:
         for segment in segments:
             writer.write_table(pq.read_table(segment.masks_path, schema=schema))
 
