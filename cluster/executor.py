@@ -20,6 +20,11 @@ class Executor(Protocol):
         """Gives a task to an idle lane; returns at once. TaskDone or TaskFailed will follow."""
         ...
 
+    def kill(self, lane: int, why: str) -> None:
+        """Ends a lane that hangs and builds it anew; TaskFailed, LaneLost and, in time, LaneReady
+        follow."""
+        ...
+
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         """What has happened since the last call; waits up to ``timeout`` seconds for something."""
         ...

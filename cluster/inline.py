@@ -34,6 +34,11 @@ class InlineExecutor:
         self._run = StageRun(task, self._tools, lane_processes(1), 0, task.key)
         self._steps = self._run.steps()
 
+    def kill(self, lane: int, why: str) -> None:
+        """Drops the task under way. A frame that hangs cannot be ended from its own process."""
+        self._drop()
+        self._told = False
+
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         events: list[ExecutorEvent] = []
         if not self._told:
@@ -63,6 +68,9 @@ class InlineExecutor:
 
     def close(self) -> None:
         """Drops the task under way and removes its files."""
+        self._drop()
+
+    def _drop(self) -> None:
         task, self._task, self._run = self._task, None, None
         self._steps = iter(())
         if task is not None:

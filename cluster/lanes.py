@@ -102,7 +102,7 @@ class Lane:
     def tick(self, now: float) -> list[ExecutorEvent]:
         """Does what is due at a time: asks for progress, ends a lane that does not give up."""
         if now >= self._kill_at:
-            return self._die("its processes did not end a failed task")
+            return self.end("its processes did not end a failed task")
         if now >= self._ask_at and self._task is not None:
             last = row_of(self._processes, self._task)[-1]
             self._calls[self._shells[last].frames.remote()] = ("frames", last)
@@ -117,7 +117,7 @@ class Lane:
         try:
             answer = ray.get(ref)
         except RayError as error:
-            return self._die(self._obituary(process, error))
+            return self.end(self._obituary(process, error))
         if kind == "place":
             self.places[process] = answer
             complete = len(self.places) == len(self._shells)
@@ -167,7 +167,7 @@ class Lane:
         result = merge([answer for answer in answers if isinstance(answer, StageReport)])
         return [TaskDone(key=task.key, attempt=task.attempt, lane=self.number, result=result)]
 
-    def _die(self, why: str) -> list[ExecutorEvent]:
+    def end(self, why: str) -> list[ExecutorEvent]:
         """The end of this life: everything goes, and what was under way has failed."""
         self.kill()
         self.lost = LaneDied(

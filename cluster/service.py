@@ -31,29 +31,36 @@ from kernels.cuts import find_cuts
 from kernels.geometry import display_affine
 from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
-from scheduler.errors import FramesLost, storage_error
-from scheduler.events import TaskDone, TaskProgress
+from scheduler.errors import LaneDied, SwapfarmError, storage_error
+from scheduler.events import LaneLost, LaneReady, TaskDone, TaskFailed, TaskProgress
+from scheduler.failure import Failure
 from scheduler.hands import SCHEMA as HANDS
-from scheduler.jobs import AnalyseTask, Analysis, JobSpec, JobSummary, RenderTask, Segment
-from scheduler.ledger import (
+from scheduler.history import (
+    Delivered,
     Event,
-    Fail,
-    Finish,
-    Instruction,
-    Join,
-    Joined,
-    Kind,
-    Ledger,
-    Planned,
-    Start,
-    Stitch,
-    Tick,
+    Failed,
+    LaneDown,
+    LaneUp,
+    Progressed,
+    Submitted,
+    Terms,
+    Ticked,
 )
+from scheduler.instructions import Instruction, JobChanged, JobState, Kill, Start
+from scheduler.jobs import AnalyseTask, Analysis, JobSpec, JobSummary, RenderTask, Segment
+from scheduler.ledger import Ledger
 from scheduler.media import VideoIndex
 from scheduler.progress import JobSnapshot
 from scheduler.tally import Tally
+from scheduler.tasks import Kind
 
 POLL_SECONDS: Final = 0.2
+_DESK: Final = "desk"
+"""The ledger's name for this service, which does the film tasks itself."""
+_NODE: Final = "lanes"
+"""The executor's lanes are one node: it does not say where each of them is."""
+_LANE_FAILURES: Final = 3
+"""How often in a row a lane may fail to come up before the job gives up."""
 
 
 @dataclass(slots=True)
@@ -129,6 +136,8 @@ class JobService:
         self._embed_references = embed_references
         self._analyses = analyses
         self._ledger = Ledger()
+        self._lives: defaultdict[int, int] = defaultdict(int)
+        self._fallen: defaultdict[int, int] = defaultdict(int)
         self._tally: Tally | None = None
         self._phases: dict[str, float] = {}
 
@@ -189,7 +198,9 @@ class JobService:
     @contextmanager
     def _folder(self, job: JobSpec, keep: bool) -> Iterator[None]:
         """The job's folder, gone in the end unless all went well and it is to be kept."""
-        self._ledger = Ledger(attempts=job.attempts)
+        self._ledger = Ledger()
+        self._lives.clear()
+        self._fallen.clear()
         folder, partial = Path(job.folder), Path(job.partial)
         claim(folder, partial)
         kept = False
@@ -228,85 +239,121 @@ class JobService:
         Args:
             survey: stop after the stitch.
         """
-        if film.cached:
-            todo = self._stitch(job, film)
-        else:
-            halo = analysis_halo(job)
-            chunks = plan_chunks(film.index, seconds=job.chunk_seconds, halo=halo)
-            todo = self._plan(job, film, "analyse", chunks)
+        self._tell(LaneUp(lane=_DESK, life=1, node=_DESK, role="film"))
+        todo = self._tell(Submitted(terms=Terms(job=job.job_id, attempts=job.attempts)))
         while True:
             for instruction in todo:
                 match instruction:
+                    case Start(kind="analyse" | "render"):
+                        executor.start(self._task(job, film, instruction), int(instruction.lane))
                     case Start():
-                        executor.start(self._task(job, film, instruction), instruction.lane)
-                    case Stitch():
-                        self._keep_analyses(film)
-                        todo = self._stitch(job, film)
-                        if survey:
+                        if survey and instruction.kind == "stitch":
+                            self._stitch(job, film)
                             return
+                        todo = self._tell(self._film_task(job, film, instruction))
                         break
-                    case Join():
-                        todo = self._join(job, film)
-                        break
-                    case Fail():
-                        raise instruction.error
-                    case Finish():
+                    case Kill():
+                        executor.kill(int(instruction.lane), instruction.why)
+                    case JobChanged(state=JobState.COMPLETED):
                         return
+                    case JobChanged(failure=Failure() as failure):
+                        raise failure.error()
+                    case _:
+                        # Only jobs that end have something to stop or to drop here, since all
+                        # lanes are of one node; then the lanes and the folder go as a whole.
+                        pass
             else:
-                todo = self._listen(film, executor)
+                todo = self._listen(job, film, executor)
 
-    def _listen(self, film: _Film, executor: Executor) -> list[Instruction]:
+    def _film_task(self, job: JobSpec, film: _Film, start: Start) -> Delivered:
+        """Do what needs the whole film, here and now."""
+        chunks: tuple[Chunk, ...] = ()
+        match start.kind:
+            case "probe":
+                if not film.cached:
+                    halo = analysis_halo(job)
+                    chunks = plan_chunks(film.index, seconds=job.chunk_seconds, halo=halo)
+                    self._plan(job, film, "analyse", chunks)
+            case "stitch":
+                if not film.cached:
+                    self._keep_analyses(film)
+                chunks = self._stitch(job, film)
+            case "join":
+                self._join(job, film)
+            case _:
+                self._publish(job, film)
+        ranges = tuple((chunk.start, chunk.stop) for chunk in chunks)
+        return Delivered(lease=start.lease, chunks=ranges)
+
+    def _listen(self, job: JobSpec, film: _Film, executor: Executor) -> list[Instruction]:
         """Wait for lanes to tell something and pass it to the ledger."""
         out: list[Instruction] = []
         for event in executor.poll(POLL_SECONDS):
-            if isinstance(event, TaskProgress):
-                if self._tally:
-                    self._tally.count(event)
-                continue
-            out += self._tell(event)
-            if isinstance(event, TaskDone):
-                self._keep_result(film, event)
-        out += self._tell(Tick())
+            match event:
+                case TaskProgress():
+                    if self._tally:
+                        self._tally.count(event)
+                    out += self._tell(Progressed(lease=event.attempt, frames=event.frames))
+                case TaskDone():
+                    out += self._tell(Delivered(lease=event.attempt, frames=event.result.frames))
+                    self._keep_result(job, film, event)
+                case TaskFailed(error=LaneDied()):
+                    if event.attempt in self._ledger.state.book.open:
+                        out += self._tell(self._down(event.lane, event.error))
+                case TaskFailed():
+                    failure = Failure.of(event.error)
+                    out += self._tell(Failed(lease=event.attempt, failure=failure))
+                case LaneReady():
+                    self._lives[event.lane] += 1
+                    self._fallen[event.lane] = 0
+                    life = self._lives[event.lane]
+                    out += self._tell(LaneUp(lane=str(event.lane), life=life, node=_NODE))
+                case LaneLost():
+                    out += self._tell(self._down(event.lane, event.error))
+                    self._count_fall(event)
+        out += self._tell(Ticked())
         if self._tally:
             self._watch(self._tally.snapshot(self._ledger, time.monotonic()))
         return out
 
-    def _keep_result(self, film: _Film, event: TaskDone) -> None:
+    def _down(self, lane: int, error: SwapfarmError) -> LaneDown:
+        return LaneDown(lane=str(lane), life=self._lives[lane], failure=Failure.of(error))
+
+    def _count_fall(self, event: LaneLost) -> None:
+        self._fallen[event.lane] += 1
+        if self._fallen[event.lane] >= _LANE_FAILURES:
+            raise LaneDied(
+                f"lane {event.lane} did not come up {_LANE_FAILURES} times in a row: "
+                f"{event.error.found}",
+                "a lane whose processes start",
+                "free memory or lower --lanes; `farm doctor` checks this machine",
+            )
+
+    def _keep_result(self, job: JobSpec, film: _Film, event: TaskDone) -> None:
+        """Keep what a lane made, if the ledger counted it."""
         result = event.result
         kind: Kind = "analyse" if isinstance(result, Analysis) else "render"
-        # A stale attempt may report too; the ledger knows which lease is current.
-        if self._ledger.state(kind, result.chunk)[1] != event.attempt:
+        if self._ledger.task(job.job_id, 0, kind, result.chunk).winner != event.attempt:
             return
-        wanted = film.chunks[kind][result.chunk].frames
-        if result.frames != wanted:
-            raise FramesLost(
-                f"chunk {result.chunk} came back from {kind} with {result.frames} frames",
-                f"{wanted} frames",
-                "report this with the film's `farm doctor --json`; nothing was published",
-            )
         if isinstance(result, Analysis):
             film.analyses[result.chunk] = result
         else:
             film.segments[result.chunk] = result
 
-    def _plan(
-        self, job: JobSpec, film: _Film, kind: Kind, chunks: tuple[Chunk, ...]
-    ) -> list[Instruction]:
+    def _plan(self, job: JobSpec, film: _Film, kind: Kind, chunks: tuple[Chunk, ...]) -> None:
         film.chunks[kind] = chunks
         self._phases[kind] = time.monotonic()
-        todo = self._tell(Planned(kind=kind, chunks=len(chunks)))
         self._tally = Tally(job_id=job.job_id, kind=kind, chunks=chunks, began=self._phases[kind])
-        return todo
 
     def _task(self, job: JobSpec, film: _Film, start: Start) -> AnalyseTask | RenderTask:
         chunk = film.chunks[start.kind][start.chunk]
         if start.kind == "analyse":
-            return AnalyseTask(job=job, index=film.index, chunk=chunk, attempt=start.attempt)
+            return AnalyseTask(job=job, index=film.index, chunk=chunk, attempt=start.lease)
         return RenderTask(
             job=job,
             index=film.index,
             chunk=chunk,
-            attempt=start.attempt,
+            attempt=start.lease,
             faces=film.census.most_swaps(chunk.start - chunk.warmup, chunk.stop),
             crop_size=film.crop_size,
         )
@@ -320,7 +367,7 @@ class JobService:
         except OSError as error:
             self._note(f"the analysis could not be kept for another time ({error.strerror})")
 
-    def _stitch(self, job: JobSpec, film: _Film) -> list[Instruction]:
+    def _stitch(self, job: JobSpec, film: _Film) -> tuple[Chunk, ...]:
         """Join the chunk tables, find the cuts and plan the renders."""
         self._announce(job, "stitch")
         analyses = [film.analyses[chunk.index] for chunk in film.chunks["analyse"]]
@@ -345,24 +392,31 @@ class JobService:
         chunks = plan_chunks(
             film.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup
         )
-        return self._plan(job, film, "render", chunks)
+        self._plan(job, film, "render", chunks)
+        return chunks
 
-    def _join(self, job: JobSpec, film: _Film) -> list[Instruction]:
-        """Join the segments and publish the film: fsync, then rename."""
+    def _join(self, job: JobSpec, film: _Film) -> None:
         self._tally = None
         self._announce(job, "join")
         segments = [film.segments[chunk.index] for chunk in film.chunks["render"]]
         join(film.index, segments, Path(job.partial), marking=self._marking)
+
+    def _publish(self, job: JobSpec, film: _Film) -> None:
+        """Give the film and what goes with it their names: fsync, then rename."""
         self._announce(job, "publish")
+        segments = [film.segments[chunk.index] for chunk in film.chunks["render"]]
         if job.hashes_output:
             publish_hashes(film.index, segments, Path(job.hashes_output))
         if job.masks_output:
             publish_masks(segments, Path(job.masks_output))
         publish_film(Path(job.partial), Path(job.output))
-        return self._tell(Joined())
 
     def _tell(self, event: Event) -> list[Instruction]:
         return self._ledger.handle(event, time.monotonic())
+
+    def _retries(self, job: JobSpec) -> int:
+        known = self._ledger.state.jobs.get(job.job_id)
+        return known.retries if known else 0
 
     def _announce(self, job: JobSpec, phase: str) -> None:
         self._phases[phase] = time.monotonic()
@@ -372,7 +426,7 @@ class JobService:
                 phase=phase,
                 frames_done=0,
                 frames_total=0,
-                retries=self._ledger.retries,
+                retries=self._retries(job),
             )
         )
 
@@ -397,7 +451,7 @@ class JobService:
             swapped_frames=sum(s.swapped_frames for s in film.segments.values()),
             cuts=film.cuts,
             chunks=len(film.segments),
-            retries=self._ledger.retries,
+            retries=self._retries(job),
             crop_size=film.crop_size,
             seconds=seconds,
             phase_seconds={name: after - at for (name, at), (_, after) in pairwise(times)},
