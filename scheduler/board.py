@@ -37,6 +37,8 @@ class Board:
         self._ready: dict[tuple[str, Role], list[Entry]] = {}
         self._listed: set[tuple[str, Entry]] = set()
         self._timers: list[Timer] = []
+        self._looks: list[Timer] = []
+        """Timers of leases. What a lane has said may still be on its way when they are due."""
         self._rebuild()
 
     def _rebuild(self) -> None:
@@ -54,13 +56,14 @@ class Board:
                             self._list(task)
             self._enter(job)
         for lease in state.book.open.values():
-            self._timers.append((lease.look_at, "lease", str(lease.number)))
+            self._looks.append((lease.look_at, "lease", str(lease.number)))
             if lease.straggles:
                 self.stragglers.add(lease.number)
         for node in state.roster.nodes.values():
             if node.blocked_until is not None:
                 self._timers.append((node.blocked_until, "node", node.name))
         heapify(self._timers)
+        heapify(self._looks)
 
     # Tasks
 
@@ -172,19 +175,30 @@ class Board:
     def watch(self, lease: Lease, at: float) -> None:
         """Look at a lease again at a time."""
         lease.look_at = at
-        heappush(self._timers, (at, "lease", str(lease.number)))
+        heappush(self._looks, (at, "lease", str(lease.number)))
 
-    def due(self, now: float) -> Iterator[tuple[Literal["lease", "node", "task"], str]]:
-        """What has come due; each thing once."""
-        while (first := self.next_due()) is not None and first <= now:
-            _, what, name = heappop(self._timers)
-            yield what, name
+    def due(
+        self, now: float, *, leases: bool
+    ) -> Iterator[tuple[Literal["lease", "node", "task"], str]]:
+        """What has come due; each thing once.
+
+        Args:
+            leases: those too.
+        """
+        for timers in (self._timers, *([self._looks] if leases else [])):
+            while (first := self._first(timers)) is not None and first <= now:
+                _, what, name = heappop(timers)
+                yield what, name
 
     def next_due(self) -> float | None:
         """When there is something to look at; None: never, if nothing happens."""
-        while self._timers and not self._valid(self._timers[0]):
-            heappop(self._timers)
-        return self._timers[0][0] if self._timers else None
+        firsts = (self._first(self._timers), self._first(self._looks))
+        return min((first for first in firsts if first is not None), default=None)
+
+    def _first(self, timers: list[Timer]) -> float | None:
+        while timers and not self._valid(timers[0]):
+            heappop(timers)
+        return timers[0][0] if timers else None
 
     def find(self, key: str) -> Task | None:
         """A task by its name, if there is one."""

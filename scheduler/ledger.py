@@ -64,12 +64,14 @@ class Ledger:
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take one event and say what follows from it.
 
+        Lanes are given up only at a `Ticked`: tell it when all that lanes have said was told.
+
         Args:
             now: seconds on a clock that does not go back; an earlier time counts as the latest.
         """
         now = self.state.now = max(now, self.state.now)
         out: list[Instruction] = []
-        for what, name in self._board.due(now):
+        for what, name in self._board.due(now, leases=isinstance(event, Ticked)):
             out += self._due(what, name, now)
         out += self._take(event, now)
         out += assign(self.state, self._board, self.rules, now)

@@ -337,6 +337,16 @@ def test_a_lane_that_does_not_move_is_killed() -> None:
     assert dropped == [Drop(lease=hung.lease, why="the lease was over")]
 
 
+def test_what_a_lane_has_said_counts_however_late_it_is_heard() -> None:
+    farm = Farm()
+    farm.lanes("a/0", "b/0")
+    farm.submit(chunks=2)
+    farm.deliver("film", "analyse", chunk=0, after=9000.0)
+    farm.deliver("film", "analyse", chunk=1, after=0.0)
+    assert farm.task("stitch") is TaskState.RUNNING
+    assert not any(isinstance(i, Kill) for i in farm.told)
+
+
 def test_a_slow_chunk_may_take_as_long_as_its_frames_move() -> None:
     farm = Farm()
     farm.lanes("a/0")
