@@ -25,23 +25,21 @@ from actors.stages import analysis_halo
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.folders import claim, release
+from cluster.lane_reports import LaneReports
 from cluster.publish import publish_film, publish_hashes, publish_masks
 from cluster.stitching import FilmStitch, Stitched
 from kernels.cuts import find_cuts
 from kernels.geometry import display_affine
 from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
-from scheduler.errors import LaneDied, SwapfarmError, storage_error
-from scheduler.events import LaneLost, LaneReady, TaskDone, TaskFailed, TaskProgress
+from scheduler.errors import storage_error
+from scheduler.events import TaskDone, TaskProgress
 from scheduler.failure import Failure
 from scheduler.hands import SCHEMA as HANDS
 from scheduler.history import (
     Delivered,
     Event,
-    Failed,
-    LaneDown,
     LaneUp,
-    Progressed,
     Submitted,
     Terms,
     Ticked,
@@ -57,10 +55,6 @@ from scheduler.tasks import Kind
 POLL_SECONDS: Final = 0.2
 _DESK: Final = "desk"
 """The ledger's name for this service, which does the film tasks itself."""
-_NODE: Final = "lanes"
-"""The executor's lanes are one node: it does not say where each of them is."""
-_LANE_FAILURES: Final = 3
-"""How often in a row a lane may fail to come up before the job gives up."""
 
 
 @dataclass(slots=True)
@@ -136,8 +130,7 @@ class JobService:
         self._embed_references = embed_references
         self._analyses = analyses
         self._ledger = Ledger()
-        self._lives: defaultdict[int, int] = defaultdict(int)
-        self._fallen: defaultdict[int, int] = defaultdict(int)
+        self._reports = LaneReports(self._ledger)
         self._tally: Tally | None = None
         self._phases: dict[str, float] = {}
 
@@ -199,8 +192,7 @@ class JobService:
     def _folder(self, job: JobSpec, keep: bool) -> Iterator[None]:
         """The job's folder, gone in the end unless all went well and it is to be kept."""
         self._ledger = Ledger()
-        self._lives.clear()
-        self._fallen.clear()
+        self._reports = LaneReports(self._ledger)
         folder, partial = Path(job.folder), Path(job.partial)
         claim(folder, partial)
         kept = False
@@ -289,45 +281,17 @@ class JobService:
         """Wait for lanes to tell something and pass it to the ledger."""
         out: list[Instruction] = []
         for event in executor.poll(POLL_SECONDS):
-            match event:
-                case TaskProgress():
-                    if self._tally:
-                        self._tally.count(event)
-                    out += self._tell(Progressed(lease=event.attempt, frames=event.frames))
-                case TaskDone():
-                    out += self._tell(Delivered(lease=event.attempt, frames=event.result.frames))
-                    self._keep_result(job, film, event)
-                case TaskFailed(error=LaneDied()):
-                    if event.attempt in self._ledger.state.book.open:
-                        out += self._tell(self._down(event.lane, event.error))
-                case TaskFailed():
-                    failure = Failure.of(event.error)
-                    out += self._tell(Failed(lease=event.attempt, failure=failure))
-                case LaneReady():
-                    self._lives[event.lane] += 1
-                    self._fallen[event.lane] = 0
-                    life = self._lives[event.lane]
-                    out += self._tell(LaneUp(lane=str(event.lane), life=life, node=_NODE))
-                case LaneLost():
-                    out += self._tell(self._down(event.lane, event.error))
-                    self._count_fall(event)
+            if isinstance(event, TaskProgress) and self._tally:
+                self._tally.count(event)
+            told = self._reports.told(event)
+            if told is not None:
+                out += self._tell(told)
+            if isinstance(event, TaskDone):
+                self._keep_result(job, film, event)
         out += self._tell(Ticked())
         if self._tally:
             self._watch(self._tally.snapshot(self._ledger, time.monotonic()))
         return out
-
-    def _down(self, lane: int, error: SwapfarmError) -> LaneDown:
-        return LaneDown(lane=str(lane), life=self._lives[lane], failure=Failure.of(error))
-
-    def _count_fall(self, event: LaneLost) -> None:
-        self._fallen[event.lane] += 1
-        if self._fallen[event.lane] >= _LANE_FAILURES:
-            raise LaneDied(
-                f"lane {event.lane} did not come up {_LANE_FAILURES} times in a row: "
-                f"{event.error.found}",
-                "a lane whose processes start",
-                "free memory or lower --lanes; `farm doctor` checks this machine",
-            )
 
     def _keep_result(self, job: JobSpec, film: _Film, event: TaskDone) -> None:
         """Keep what a lane made, if the ledger counted it."""

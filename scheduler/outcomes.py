@@ -260,11 +260,11 @@ class Outcomes:
         ]
         if task.state is TaskState.DONE:
             out += self._undo(step, task, now)
-            # A stitch gives the same again (law 2): what it did not change stays as it is.
-            made = () if task.kind == "stitch" else step.dependents(task)
-            for dependent in made:
-                if dependent.state is TaskState.DONE:
-                    out += self.reopen(step, dependent, now)
+        # A stitch gives the same again (law 2): what it did not change stays as it is.
+        made = () if task.kind == "stitch" else step.dependents(task)
+        for dependent in made:
+            if dependent.state in (TaskState.DONE, TaskState.RUNNING):
+                out += self.reopen(step, dependent, now)
         task.forget()
         self.wait(task)
         return out

@@ -35,7 +35,7 @@ def broken_into(path: Path, statement: str) -> None:
     base.close()
 
 
-@pytest.mark.parametrize("seed", [3, 5, 8])
+@pytest.mark.parametrize("seed", [3, 5, 9])
 def test_a_history_told_again_comes_to_the_same_state(path: Path, seed: int) -> None:
     journal = Journal(path)
     books = Bookkeeper(journal, compact_after=23)
@@ -43,7 +43,7 @@ def test_a_history_told_again_comes_to_the_same_state(path: Path, seed: int) -> 
     Simulation(scenario, books.ledger, lambda event, now: books.handle([event], now)).run()
     journal.close()
     again = Journal(path)
-    assert again.seq >= 23
+    assert again.seq >= 24, "it was compacted"
     assert again.restore().state == books.ledger.state
     assert again.check() == []
     again.close()

@@ -552,6 +552,19 @@ def test_a_time_range_is_done_again_with_what_is_made_from_it() -> None:
     assert farm.state() is JobState.COMPLETED
 
 
+def test_a_render_of_an_analysis_that_is_done_again_is_stopped() -> None:
+    farm = Farm()
+    farm.lanes("a/0")
+    farm.submit(chunks=1)
+    farm.to_renders(chunks=1)
+    render = farm.start("film", "render")
+    again = Requeued(job="film", step=0, kind="analyse", start=0, stop=1)
+    assert Stop(lease=render.lease, lane="a/0") in farm.tell(again)
+    late = farm.tell(Delivered(lease=render.lease, frames=100), 1.0)
+    assert late[0] == Drop(lease=render.lease, why="the lease was given up")
+    assert farm.task("join") is TaskState.BLOCKED
+
+
 def test_an_analysis_done_again_takes_its_neighbourhood_with_it() -> None:
     farm = Farm()
     farm.lanes("a/0")
