@@ -4,9 +4,10 @@
 
 A queue of films of 10 s to 2 h is worked off on a virtual clock, with heavy-tailed chunk times and
 1 % of the nodes failing an hour. ``efficiency`` is the lane seconds of the attempts that counted
-over the lane seconds of all lanes that were up, from the first submission to the end of the last
-job, the run-out at the end included. ``decisions_per_s`` counts the tasks that the ledger gave out
-over the CPU seconds it spent on all its events.
+over the lane seconds of all lanes that were up, while there was a queue: from the first submission
+to the last moment at which a chunk waited for a lane. ``efficiency_to_the_end`` goes on to the end
+of the last job; in that run-out the slowest chunks decide alone. ``decisions_per_s`` counts the
+tasks that the ledger gave out over the CPU seconds it spent on all its events.
 """
 
 from __future__ import annotations
@@ -71,11 +72,13 @@ def measure(nodes: int, jobs: int, seed: int) -> dict[str, float]:
         "completed": done,
         "chunks": sum(-(-film.frames // scenario.chunk_frames) for film in scenario.films),
         "efficiency": outcome.efficiency,
+        "efficiency_to_the_end": outcome.efficiency_to_the_end,
         "decisions_per_s": outcome.starts / timed.seconds,
         "events_per_s": outcome.events / timed.seconds,
         "slowest_event_ms": timed.slowest * 1000,
         "wasted_fraction": outcome.wasted_fraction,
         "makespan_s": outcome.seconds,
+        "queue_s": outcome.queue_seconds,
         "queue_median_s": quantile(waits, 0.5),
         "queue_p95_s": quantile(waits, 0.95),
         "fairness": fairness(ledger, outcome),
@@ -96,7 +99,7 @@ def main() -> None:
     nodes, jobs = (50, 20) if args.quick else (args.nodes, args.jobs)
     result = measure(nodes, jobs, args.seed)
     for name, value in result.items():
-        print(f"{name:18} {value:12.4f}" if isinstance(value, float) else f"{name:18} {value:12}")
+        print(f"{name:22} {value:12.4f}" if isinstance(value, float) else f"{name:22} {value:12}")
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -131,9 +131,16 @@ class Board:
         for role, queue in self.queues.items():
             open_ = job.works and not (role == "frames" and job.full)
             if open_ and self.has_ready(job, role):
-                queue.put(job.id, job.terms.user, job.priority, job.terms.deadline, job.number)
+                turn = self._turn(job, role)
+                queue.put(job.id, job.terms.user, job.priority, job.terms.deadline, turn)
             else:
                 queue.drop(job.id)
+
+    def _turn(self, job: Job, role: Role) -> float:
+        """A film is analysed before the one before it is rendered, so that there is always one
+        ready to be rendered while another waits for its stitch."""
+        kind = _KINDS[self._ready[job.id, role][0][3]]
+        return job.turn - 1.5 if kind == "analyse" else float(job.turn)
 
     def forget(self, job: Job) -> None:
         """A job is removed."""

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
 
-Rank = tuple[float, int, str]
-"""Deadline, number of submission, job."""
+Rank = tuple[float, float, str]
+"""Deadline, turn among the user's jobs, job."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +26,8 @@ class Account:
     """Leases on chunks."""
     seconds: float = 0.0
     """Lane seconds used so far."""
+    jobs: int = 0
+    """Submitted so far."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,9 +75,9 @@ class Queue:
     def has(self, user: str) -> bool:
         return any(user in users for users in self._ranks.values())
 
-    def put(self, job: str, user: str, priority: int, deadline: float | None, number: int) -> None:
+    def put(self, job: str, user: str, priority: int, deadline: float | None, turn: float) -> None:
         """Enter a job, anew where it is there with another priority."""
-        rank = (inf if deadline is None else deadline, number, job)
+        rank = (inf if deadline is None else deadline, turn, job)
         entry = (priority, user, rank)
         if self._entries.get(job) == entry:
             return

@@ -17,7 +17,6 @@ class FarmState:
     now: float = 0.0
     """Time of the latest event."""
     jobs: dict[str, Job] = field(default_factory=dict)
-    submitted: int = 0
     book: LeaseBook = field(default_factory=LeaseBook)
     roster: Roster = field(default_factory=Roster)
     accounts: Accounts = field(default_factory=Accounts)

@@ -81,6 +81,11 @@ class Ledger:
         """When to tell `Ticked` if nothing else happens; None: there is nothing to wait for."""
         return self._board.next_due()
 
+    @property
+    def queued(self) -> int:
+        """Jobs with chunks that wait for a lane."""
+        return len(self._board.queues["frames"])
+
     def task(self, job: str, step: int, kind: Kind, chunk: int) -> Task:
         """Where a task stands. To be read only."""
         return self.state.jobs[job].task(step, kind, chunk)
@@ -219,10 +224,11 @@ class Ledger:
         terms = event.terms
         if terms.job in self.state.jobs:
             return []
-        self.state.submitted += 1
+        account = self.state.accounts.of(terms.user)
+        account.jobs += 1
         job = Job(
             terms=terms,
-            number=self.state.submitted,
+            turn=account.jobs,
             submitted=now,
             priority=_clamp(terms.priority),
             lane_limit=terms.lane_limit,

@@ -35,8 +35,9 @@ class Rules:
     """How long a lane may take to the first frame of a chunk."""
     film_seconds: float = 3600.0
     """How long a film task may take; it has no frames to count."""
-    straggle_factor: float = 2.0
-    """A chunk that takes so many times the median is tried on another node where lanes are idle."""
+    straggle_factor: float = 1.5
+    """A chunk that takes so many times what it should gets a second attempt on an idle lane of
+    another node."""
     kill_seconds: float = 10.0
     """Between asking a lane to stop and killing it."""
     frames_per_second: float = 10_000.0

@@ -7,7 +7,6 @@ they wrote; people change their minds; the service starts anew. One seed is one 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 from random import Random
@@ -29,6 +28,7 @@ from scheduler.history import (
 from scheduler.instructions import Instruction, JobChanged, JobState, Kill, Start, Stop
 from scheduler.ledger import Ledger
 from scheduler.scenario import Scenario
+from scheduler.simulation_outcome import Outcome
 from scheduler.virtual_lanes import Fate, VirtualLane, VirtualNodes
 from scheduler.wishes import some_wish
 
@@ -41,36 +41,6 @@ class Stuck(Exception):
 
 class WrongFilm(Exception):
     """What was published is not the film: frames lost, doubled, or from a stale attempt."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What came of a simulation. Times in virtual seconds."""
-
-    seconds: float = 0.0
-    """From the first event to the end of the last job."""
-    useful: float = 0.0
-    """Lane seconds of the attempts that counted."""
-    busy: float = 0.0
-    """Lane seconds in which a lane worked."""
-    up: float = 0.0
-    """Lane seconds in which a lane could have worked."""
-    starts: int = 0
-    events: int = 0
-    states: dict[str, JobState] = field(default_factory=dict)
-    began: dict[str, float] = field(default_factory=dict)
-    """When a job's first task began, after its submission."""
-    ended: dict[str, float] = field(default_factory=dict)
-    published: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
-    """By job and step: the leases whose segments are in the film."""
-
-    @property
-    def efficiency(self) -> float:
-        return self.useful / self.up if self.up else 0.0
-
-    @property
-    def wasted_fraction(self) -> float:
-        return 1.0 - self.useful / self.busy if self.busy else 0.0
 
 
 class Simulation:
@@ -102,6 +72,8 @@ class Simulation:
         self._open = len(scenario.films)
         self._spent: dict[int, float] = {}
         """Lane seconds of each attempt that was carried out to its end."""
+        self._busy = self._up = 0
+        """Lanes for chunks, at present."""
         self.now = 0.0
         self.outcome = Outcome()
 
@@ -119,10 +91,11 @@ class Simulation:
         while self._open:
             due = self._ledger.next_due()
             if due is not None and (not self._coming or due < self._coming[0][0]):
-                self.now = max(due, self.now)
+                self._move(due)
                 self._pass(Ticked())
             elif self._coming:
-                self.now, _, happen = heappop(self._coming)
+                moment, _, happen = heappop(self._coming)
+                self._move(moment)
                 happen()
             else:
                 raise Stuck("nothing is left to happen")
@@ -131,6 +104,13 @@ class Simulation:
         return self._sum_up()
 
     # What happens
+
+    def _move(self, moment: float) -> None:
+        """Time goes on."""
+        seconds = max(moment - self.now, 0.0)
+        self.outcome.busy += seconds * self._busy
+        self.outcome.up += seconds * self._up
+        self.now += seconds
 
     def _after(self, seconds: float, happen: Callable[[], None]) -> None:
         self._count += 1
@@ -154,6 +134,9 @@ class Simulation:
                     self._kill(self._nodes.lanes[instruction.lane], instruction.life)
                 case JobChanged():
                     self._changed(instruction)
+        if self._ledger.queued:
+            out = self.outcome
+            out.queue_seconds, out.queue_busy, out.queue_up = self.now, out.busy, out.up
 
     def _changed(self, change: JobChanged) -> None:
         before = self.outcome.states.get(change.job)
@@ -171,7 +154,7 @@ class Simulation:
 
     def _rise(self, lane: VirtualLane) -> None:
         lane.up, lane.hung, lane.doing = True, False, None
-        self._count_up(lane, +1)
+        self._up += lane.role == "frames"
         self._tell(
             LaneUp(
                 lane=lane.name,
@@ -186,7 +169,7 @@ class Simulation:
         if not lane.up:
             return
         self._idle(lane)
-        self._count_up(lane, -1)
+        self._up -= lane.role == "frames"
         lane.up = False
         life = lane.life
         if detect is not None:
@@ -215,6 +198,7 @@ class Simulation:
         if not lane.up:  # the ledger does not know yet; it will be told
             return
         lane.doing, lane.since = start, self.now
+        self._busy += lane.role == "frames"
         frames = self._task_frames(start)
         fate = self._nodes.fate(start, lane, frames or self._frames[start.job])
         life, message = lane.life, self._scenario.message_seconds
@@ -366,21 +350,13 @@ class Simulation:
 
     # Sums
 
-    def _count_up(self, lane: VirtualLane, sign: int) -> None:
-        if lane.role == "frames":
-            self.outcome.up -= sign * self.now
-
     def _idle(self, lane: VirtualLane) -> None:
-        if lane.doing is not None and lane.role == "frames":
-            self.outcome.busy += self.now - lane.since
+        self._busy -= lane.doing is not None and lane.role == "frames"
         lane.doing = None
 
     def _sum_up(self) -> Outcome:
         out = self.outcome
         out.seconds = self.now
-        for lane in self._nodes.lanes.values():
-            self._idle(lane)
-            out.up += self.now if lane.up and lane.role == "frames" else 0.0
         for job in self._ledger.state.jobs.values():
             for step in job.steps:
                 for kind in ("analyse", "render"):

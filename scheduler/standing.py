@@ -17,8 +17,8 @@ class Job:
     """A job with its steps, and all that was decided about it."""
 
     terms: Terms
-    number: int
-    """Order of submission."""
+    turn: int
+    """Order of submission among the user's jobs."""
     submitted: float
     priority: int
     lane_limit: int | None
