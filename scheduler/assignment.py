@@ -75,7 +75,13 @@ def _repeat(
             board.stragglers.discard(number)
             continue
         job, task = state.jobs[lease.job], state.task_of(lease)
-        if len(task.leases) > 1 or not job.works or job.full or board.has_ready(job, "frames"):
+        if (
+            task.failures >= job.terms.attempts
+            or len(task.leases) > 1
+            or not job.works
+            or job.full
+            or board.has_ready(job, "frames")
+        ):
             continue
         avoid = {lease.node, *task.failed_on}
         seat = board.pools["frames"].fitting(job.terms.needs, avoid)
