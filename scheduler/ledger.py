@@ -40,7 +40,7 @@ from scheduler.history import (
 )
 from scheduler.instructions import Instruction, JobChanged, JobState
 from scheduler.nodes import LaneSeat, Node
-from scheduler.outcomes import Outcomes
+from scheduler.completions import Completions
 from scheduler.retries import Rules
 from scheduler.standing import Job
 from scheduler.steps import Step
@@ -59,7 +59,7 @@ class Ledger:
         self.rules = rules or Rules()
         self.state = state or FarmState()
         self._board = Board(self.state)
-        self._outcomes = Outcomes(self.state, self._board, self.rules)
+        self._completions = Completions(self.state, self._board, self.rules)
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take one event and say what follows from it.
@@ -108,7 +108,7 @@ class Ledger:
 
     def _due(self, what: str, name: str, now: float) -> list[Instruction]:
         if what == "lease":
-            return self._outcomes.look(self.state.book.open[int(name)], now)
+            return self._completions.look(self.state.book.open[int(name)], now)
         if what == "node":
             self._forgive(self.state.roster.nodes[name])
         else:
@@ -121,9 +121,9 @@ class Ledger:
     def _take(self, event: Event, now: float) -> list[Instruction]:
         match event:
             case Delivered():
-                return self._outcomes.delivered(event, now)
+                return self._completions.delivered(event, now)
             case Progressed():
-                return self._outcomes.moved(event, now)
+                return self._completions.moved(event, now)
             case Failed():
                 return self._failed(event, now)
             case LaneUp():
@@ -134,7 +134,7 @@ class Ledger:
                     return []
                 return self._lane_down(seat, event.failure, now)
             case OutputLost():
-                return self._outcomes.lost(event, now)
+                return self._completions.lost(event, now)
             case Ticked():
                 return []
             case Restarted():
@@ -188,32 +188,32 @@ class Ledger:
         if lease is None:
             return []
         task, counts = self.state.task_of(lease), lease.stopping is None
-        self._outcomes.close(lease, now)
+        self._completions.close(lease, now)
         if not counts:
             self._board.offer(self.state.jobs[lease.job])
             return []
-        return self._outcomes.task_failed(task, failure, now, node=lease.node, fell=True)
+        return self._completions.task_failed(task, failure, now, node=lease.node, fell=True)
 
     def _failed(self, event: Failed, now: float) -> list[Instruction]:
         lease = self.state.book.open.get(event.lease)
         if lease is None:
             return []
         task, counts = self.state.task_of(lease), lease.stopping is None
-        self._outcomes.close(lease, now)
+        self._completions.close(lease, now)
         self._board.idle(self.state.roster.lanes[lease.lane])
         if not counts:
             self._board.offer(self.state.jobs[lease.job])
             return []
-        return self._outcomes.task_failed(task, event.failure, now, node=lease.node)
+        return self._completions.task_failed(task, event.failure, now, node=lease.node)
 
     def _restarted(self, now: float) -> list[Instruction]:
         for seat in self.state.roster.lanes.values():
             self._board.pools[seat.role].drop(seat)
         for lease in list(self.state.book.open.values()):
             task, counts = self.state.task_of(lease), lease.stopping is None
-            self._outcomes.close(lease, now)
+            self._completions.close(lease, now)
             if counts and not task.leases:
-                self._outcomes.wait(task)
+                self._completions.wait(task)
             self._board.offer(self.state.jobs[lease.job])
         self.state.roster.lanes.clear()
         return []
@@ -274,7 +274,7 @@ class Ledger:
                 job.lane_limit = event.lane_limit
             case CancelAsked():
                 if not job.state.ended:
-                    return self._outcomes.end(job, JobState.CANCELLED, None)
+                    return self._completions.end(job, JobState.CANCELLED, None)
             case Retried():
                 if job.state in (JobState.FAILED, JobState.CANCELLED):
                     self._revive(job)
@@ -303,7 +303,7 @@ class Ledger:
                 for task in tasks:
                     if task.state is TaskState.FAILED:
                         task.forget()
-                        self._outcomes.wait(task)
+                        self._completions.wait(task)
 
     def _requeue(self, event: Requeued, job: Job, now: float) -> list[Instruction]:
         if event.step >= len(job.steps):
@@ -316,7 +316,7 @@ class Ledger:
             self._revive(job)
         out: list[Instruction] = []
         for task in chosen:
-            out += self._outcomes.reopen(step, task, now)
+            out += self._completions.reopen(step, task, now)
         return out
 
     def _remove(self, job: Job) -> list[Instruction]:

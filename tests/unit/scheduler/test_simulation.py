@@ -10,7 +10,7 @@ import pytest
 from scheduler.history import Delivered, Event
 from scheduler.instructions import Instruction, JobState, Start
 from scheduler.ledger import Ledger
-from scheduler.outcomes import Outcomes
+from scheduler.completions import Completions
 from scheduler.referee import Broken, History, Referee, replay, shrink
 from scheduler.scenario import Faults, film_queue, small_farm
 from scheduler.simulation import Simulation, Stuck, WrongFilm
@@ -164,7 +164,7 @@ def test_planted_faults_are_found_and_their_histories_shrunk(
 
 
 def test_wrong_counts_that_are_taken_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Outcomes, "_implausible", lambda *_: None)
+    monkeypatch.setattr(Completions, "_implausible", lambda *_: None)
     _, error = first_broken(Ledger)
     assert "frames for" in error.found
     short = shrink(error.history, lambda h: replay(h, Ledger()) is not None)

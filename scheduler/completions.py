@@ -18,7 +18,7 @@ from scheduler.steps import Step
 from scheduler.tasks import Task, TaskState
 
 
-class Outcomes:
+class Completions:
     """Ends leases and says what follows. Works on the state and the board of one ledger."""
 
     def __init__(self, state: FarmState, board: Board, rules: Rules) -> None:
