@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from typing import Protocol
 
@@ -75,11 +76,11 @@ class Decoder:
         """PTS to seek to, nearest first; None: read the film from its beginning."""
         index = self._index
         if not index.counted:
-            frame, step = index.keyframe_before(start), 1
-            while frame > 0:
-                yield index.pts[frame]
-                at = index.keyframes.index(frame) - step
-                frame, step = index.keyframes[at] if at >= 0 else 0, 2 * step
+            keys = index.entries or tuple(index.pts[frame] for frame in index.keyframes)
+            at, step = bisect_right(keys, index.pts[start]) - 1, 1
+            while at > 0 or (at == 0 and keys[0] > index.pts[0]):
+                yield keys[at]
+                at, step = at - step, 2 * step
         yield None
 
     def _from(self, entry: int | None, start: int) -> Generator[tuple[int, VideoFrame], None, None]:
@@ -94,11 +95,12 @@ class Decoder:
                 container.seek(entry, stream=stream)
             wanted = index.pts[start]
             whole = entry is None
+            made = index.made_pts or index.pts
             for count, frame in enumerate(frames_of(container, stream)):
                 if index.counted:
-                    if count >= index.frames:
+                    if count >= len(made):
                         return
-                    pts: int | None = index.pts[count]
+                    pts: int | None = made[count]
                 else:
                     pts = frame.pts
                 whole |= frame.pict_type in (PictureType.I, PictureType.NONE)
@@ -117,7 +119,7 @@ class Decoder:
     ) -> Iterator[Frame]:
         pts, frame = first
         for number in range(start, stop):
-            while pts < self._index.pts[number]:  # shown twice
+            while pts < self._index.pts[number]:  # shown twice, or left out of the index
                 pts, frame = next(decoded, (self._index.pts[-1] + 1, frame))
             if pts != self._index.pts[number]:
                 raise self._lost(number, f"PTS {pts}")

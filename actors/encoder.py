@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left, bisect_right
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,50 +13,26 @@ from typing import Final, Self
 
 import av
 import numpy as np
-from av.codec import Codec
 from av.codec.context import Flags
 from av.container import OutputContainer
-from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
+from actors.codecs import codec_options, encoder_pix_fmt, is_hardware, no_device
 from actors.formats import picture_format, pix_fmt_of, plane_views
 from actors.frames import Frame
 from actors.segments import read_segment, sync_file, sync_folder, writing
 from scheduler.errors import FramesLost, SettingInvalid
 from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
-
-CODECS: Final = ("libx264", "libx265", "libsvtav1", "ffv1")
-"""All of them go into MP4 segments, which keep every PTS exactly (Matroska would round)."""
+from scheduler.timeline import result_of, shown_frames
 
 _DELAY: Final = 4
 """Frames by which DTS run behind; more than any of these codecs reorders."""
 
-_REPACKED: Final = {("ffv1", "gbrp"): "bgr0"}
-"""Lossless stand-ins for formats that a codec stores under another layout only."""
-
-_WHOLE_CHROMA: Final = frozenset({"libx264", "libx265"})
-"""Codecs that crop by whole chroma samples, so that odd sizes need 4:4:4."""
-
-_QUALITIES: Final = {"libx264": 51, "libx265": 51, "libsvtav1": 63}
-"""The largest CRF of each codec."""
-
-_SVT_PRESETS: Final = {
-    "ultrafast": "12",
-    "superfast": "11",
-    "veryfast": "10",
-    "faster": "9",
-    "fast": "8",
-    "medium": "7",
-    "slow": "5",
-    "slower": "4",
-    "veryslow": "3",
-    "placebo": "1",
-}
-"""x264's names on SVT-AV1's scale, so that one default preset serves all codecs."""
-
+_MATRICES: Final = {"bt601": 6, "bt709": 1, "bt2020": 9, "rgb": 0}
+"""Code points (ITU-T H.273) to write where the film has none but must keep its meaning."""
 _CHROMA_LOCATIONS: Final = ("left", "center", "topleft", "top", "bottomleft", "bottom")
 
 
@@ -65,62 +42,13 @@ class EncodedSegment:
 
     path: str
     frames: int
+    """Of the film; the result may show some of them several times."""
     first_pts: int
-    """In the film's time base."""
+    """In the result's time base."""
     sha256: str
     """Of the whole file."""
     extradata_sha256: str
     """Of the codec header as the container gives it back."""
-
-
-def encoder_pix_fmt(index: VideoIndex, settings: EncoderSettings) -> str:
-    """FFmpeg's name of the pixel format that the codec is given.
-
-    The film's own working format unless the settings name another, which swscale then converts to.
-
-    Raises:
-        SettingInvalid: unknown codec, a format or picture size that it does not take, or a quality
-            off its scale.
-    """
-    if settings.codec not in CODECS:
-        raise SettingInvalid(
-            f"encoder {settings.codec!r}", f"one of {', '.join(CODECS)}", "choose one of these"
-        )
-    try:
-        offered = [f.name for f in Codec(settings.codec, "w").video_formats or ()]
-    except ValueError as error:
-        raise SettingInvalid(
-            f"this FFmpeg has no encoder {settings.codec}",
-            f"one of {', '.join(CODECS)}",
-            "choose another one, or install the av wheel from PyPI",
-        ) from error
-    own = settings.pix_fmt or pix_fmt_of(picture_format(index))
-    chosen = _REPACKED.get((settings.codec, own), own)
-    if chosen not in offered:
-        raise SettingInvalid(
-            f"{settings.codec} does not take pictures of the format {own}",
-            f"one of {', '.join(offered)}",
-            "choose --encoder ffv1 or libx265, or name one of these formats with --pix-fmt",
-        )
-    chroma = VideoFormat(chosen, 64, 64)
-    whole = (
-        index.width % (64 // chroma.chroma_width()) == 0
-        and index.height % (64 // chroma.chroma_height()) == 0
-    )
-    if settings.codec in _WHOLE_CHROMA and not whole:
-        raise SettingInvalid(
-            f"{settings.codec} cannot store {index.width}x{index.height} pictures as {chosen}",
-            "even width and height, or a format with whole chroma",
-            "choose --encoder libsvtav1 or ffv1, or --pix-fmt yuv444p, which keep the size",
-        )
-    most = _QUALITIES.get(settings.codec, settings.quality)
-    if not 0 <= settings.quality <= most:
-        raise SettingInvalid(
-            f"quality {settings.quality} for {settings.codec}",
-            f"a CRF from 0 to {most}, lower is better",
-            "leave the quality at its default",
-        )
-    return chosen
 
 
 class Encoder:
@@ -137,21 +65,34 @@ class Encoder:
 
     Args:
         index: of the film.
-        settings: codec, preset, quality, pixel format, threads.
+        settings: codec, preset, quality, pixel format, threads, scale.
         path: where the segment goes.
+        rate: pictures a second (``scheduler.timeline``); None: each frame at its own time.
 
     Raises:
         SettingInvalid: see ``encoder_pix_fmt``; also a preset or quality the codec refuses.
         DiskFull, StorageUnwritable: the file cannot be written.
     """
 
-    def __init__(self, index: VideoIndex, settings: EncoderSettings, path: str | Path) -> None:
+    def __init__(
+        self,
+        index: VideoIndex,
+        settings: EncoderSettings,
+        path: str | Path,
+        rate: Fraction | None = None,
+    ) -> None:
         self._index = index
+        self._result = result_of(index, rate, settings.scale)
+        self._shows = shown_frames(index, rate)
         self._settings = settings
         self._format = picture_format(index)
         self._source_fmt = pix_fmt_of(self._format)
-        self._pix_fmt = encoder_pix_fmt(index, settings)
-        self._unit = Fraction(1, index.time_base.denominator)
+        self._pix_fmt = encoder_pix_fmt(self._result, settings)
+        self._turned = self._pix_fmt.startswith("yuv") and self._format.matrix == "rgb"
+        self._scaled = settings.scale != 1.0
+        matrix = index.colour.matrix
+        self._matrix = _MATRICES[self._format.matrix] if matrix in (2, 3) else matrix
+        self._unit = Fraction(1, self._result.time_base.denominator)
         self._path = Path(path)
         self._temp = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
         self._reformatter = VideoReformatter()
@@ -200,11 +141,18 @@ class Encoder:
         for target, plane in zip(copied.planes, frame.picture.planes, strict=True):
             np.copyto(target, plane)
         picture = self._converted(picture)
-        ticks = self._index.time_base.numerator
-        picture.pts = (self._index.pts[number] - self._index.pts[self._first]) * ticks
-        picture.duration = self._index.durations[number] * ticks
-        picture.time_base = self._unit
-        self._write(picture)
+        result, ticks = self._result, self._result.time_base.numerator
+        for shown in range(bisect_left(self._shows, number), bisect_right(self._shows, number)):
+            picture.pts = (result.pts[shown] - result.pts[self._first_picture]) * ticks
+            picture.duration = result.durations[shown] * ticks
+            picture.time_base = self._unit
+            self._write(picture)
+
+    @property
+    def _first_picture(self) -> int:
+        """Of the result: the first that shows the segment's first frame."""
+        assert self._first is not None
+        return bisect_left(self._shows, self._first)
 
     def close(self) -> EncodedSegment:
         """Flush, check the file by reading it back, sync and rename it.
@@ -220,8 +168,9 @@ class Encoder:
         with writing(self._temp):
             self._container.close()
             self._container = None
-        first, index, ticks = self._first, self._index, self._index.time_base.numerator
-        wanted = [(pts - index.pts[first]) * ticks for pts in index.pts[first : self._next]]
+        first, result, ticks = self._first_picture, self._result, self._result.time_base.numerator
+        stop = bisect_left(self._shows, self._next)
+        wanted = [(pts - result.pts[first]) * ticks for pts in result.pts[first:stop]]
         found = read_segment(self._temp)
         if found.time_base != self._unit or sorted(found.pts) != wanted:
             self.abort()
@@ -236,8 +185,8 @@ class Encoder:
             sync_folder(self._path.parent)
         return EncodedSegment(
             path=str(self._path),
-            frames=len(wanted),
-            first_pts=index.pts[first],
+            frames=self._next - self._first,
+            first_pts=result.pts[first],
             sha256=digest,
             extradata_sha256=found.extradata_sha256,
         )
@@ -252,7 +201,7 @@ class Encoder:
         self._temp.unlink(missing_ok=True)
 
     def _add_stream(self, container: OutputContainer) -> VideoStream:
-        index, settings, tags = self._index, self._settings, self._index.colour
+        index, settings, tags = self._result, self._settings, self._index.colour
         stream = container.add_stream(settings.codec, rate=index.average_rate)
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
@@ -263,14 +212,18 @@ class Encoder:
         context.thread_count = settings.threads
         # With slice threads x264 would cut pictures in as many slices.
         context.thread_type = "SLICE" if settings.codec == "ffv1" else "FRAME"
+        if is_hardware(settings.codec) or settings.codec == "libvpx-vp9":
+            context.bit_rate = 0  # the quality decides alone
         context.color_primaries = tags.primaries
         context.color_trc = tags.transfer
         # A conversion between RGB and YUV, asked for by pix_fmt, makes BT.709 limited range of RGB.
-        turned = self._pix_fmt.startswith("yuv") and self._format.matrix == "rgb"
-        is_rgb = self._pix_fmt.startswith(("gbr", "bgr"))
-        context.colorspace = 1 if turned else 0 if is_rgb else tags.matrix
+        turned = self._turned
+        is_rgb = self._pix_fmt.startswith(("gbr", "bgr", "rgb"))
+        # Players guess a matrix that nobody names by the size: another size must name it.
+        matrix = self._matrix if self._scaled else tags.matrix
+        context.colorspace = 1 if turned else 0 if is_rgb else matrix
         context.color_range = 2 if is_rgb or (self._format.full_range and not turned) else 1
-        options = _codec_options(index, settings)
+        options = codec_options(index, settings)
         if tags.chroma_location and self._pix_fmt.startswith("yuv4"):
             options["chroma_sample_location"] = _CHROMA_LOCATIONS[tags.chroma_location - 1]
         context.options = options
@@ -284,6 +237,8 @@ class Encoder:
             self._stream.codec_context.open(strict=False)
         except (av.FFmpegError, ValueError) as error:
             self.abort()
+            if is_hardware(settings.codec):
+                raise no_device(settings.codec, str(error)) from error
             raise SettingInvalid(
                 f"{settings.codec} refused preset {settings.preset!r}, quality {settings.quality} "
                 f"or {self._index.width}x{self._index.height} {self._pix_fmt} ({error})",
@@ -294,13 +249,17 @@ class Encoder:
     def _converted(self, picture: VideoFrame) -> VideoFrame:
         """The frame in the codec's format, with the film's range and matrix."""
         context = self._stream.codec_context
-        picture.colorspace = self._index.colour.matrix
+        to_rgb = self._pix_fmt.startswith(("gbr", "bgr", "rgb"))
+        picture.colorspace = self._matrix if to_rgb else self._index.colour.matrix
         picture.color_range = 2 if self._format.full_range else 1
-        if self._pix_fmt != self._source_fmt:
+        if self._pix_fmt != self._source_fmt or self._scaled:
             picture = self._reformatter.reformat(
                 picture,
+                width=self._result.width,
+                height=self._result.height,
                 format=self._pix_fmt,
-                dst_colorspace=context.colorspace if context.colorspace == 1 else None,
+                interpolation=Interpolation.LANCZOS if self._scaled else None,
+                dst_colorspace=context.colorspace if self._turned else None,
                 dst_color_range=context.color_range,
                 threads=1,
             )
@@ -316,12 +275,11 @@ class Encoder:
         The encoders' own are not used: x265 gives wild ones for the shortest segments. The join
         makes new ones for the whole film in any case.
         """
-        assert self._first is not None
         place = packet - _DELAY
         if place < 0:
             return place  # PTS start at 0
-        pts, ticks = self._index.pts, self._index.time_base.numerator
-        return (pts[self._first + place] - pts[self._first]) * ticks
+        pts, ticks, first = self._result.pts, self._result.time_base.numerator, self._first_picture
+        return (pts[first + place] - pts[first]) * ticks
 
     def _write(self, picture: VideoFrame | None) -> None:
         assert self._container is not None
@@ -334,30 +292,3 @@ class Encoder:
         except BaseException:
             self.abort()
             raise
-
-
-def _codec_options(index: VideoIndex, settings: EncoderSettings) -> dict[str, str]:
-    quality, preset, threads = str(settings.quality), settings.preset, settings.threads
-    hdr = []
-    if index.mastering_display:
-        hdr.append(("mastering-display", "master-display", index.mastering_display))
-    if index.content_light:
-        hdr.append(("cll", "max-cll", index.content_light))
-    if settings.codec == "libx264":
-        # mbtree reads memory that it never wrote: of seven encodes of the same frames all differed,
-        # without it none. The same job must give the same film.
-        words = ["stitchable=1", "open-gop=0", "mbtree=0", *(f"{x264}={v}" for x264, _, v in hdr)]
-        if index.interlaced:
-            words.append("tff=1" if index.top_field_first else "bff=1")
-        return {"crf": quality, "preset": preset, "x264-params": ":".join(words)}
-    if settings.codec == "libx265":
-        pools = "none" if threads == 1 else str(threads)
-        words = ["open-gop=0", "repeat-headers=0", "frame-threads=1", f"pools={pools}"]
-        words += ["log-level=error", *(f"{x265}={v}" for _, x265, v in hdr)]
-        words += ["hdr10=1"] if hdr else []
-        return {"crf": quality, "preset": preset, "x265-params": ":".join(words)}
-    if settings.codec == "libsvtav1":
-        number = preset if preset.isdigit() else _SVT_PRESETS.get(preset, preset)
-        return {"crf": quality, "preset": number, "svtav1-params": f"lp={threads}:irefresh-type=2"}
-    # The number of slices follows from the picture size, not from the threads.
-    return {"level": "3", "slicecrc": "1", "g": "1"}

@@ -1,5 +1,9 @@
 """Brings files from where a registry says they are: PyPI by the user's own pip, HTTP, or a path.
 
+A source ``facefusion:RELEASE/FILE`` is one of the FaceFusion project's release files; it is on
+several mirrors (providers), which are tried in turn. Beside each of its files lies ``FILE.hash``
+with the CRC-32 of the whole.
+
 Whatever the source, bytes go to a temporary place first; who calls checks them and renames.
 """
 
@@ -18,14 +22,21 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
-from scheduler.errors import ModelUnavailable
+from scheduler.errors import ModelUnavailable, SettingInvalid
 
 Report = Callable[[int, int], None]
 """Called with bytes so far and bytes in all (0: not known)."""
+
+FACEFUSION: Final = "facefusion:"
+PROVIDERS: Final = {
+    "github": "https://github.com/facefusion/facefusion-assets/releases/download/{release}/{file}",
+    "huggingface": "https://huggingface.co/facefusion/{release}/resolve/main/{file}",
+}
+"""Mirrors of the FaceFusion project's release files, in the order in which they are tried."""
 
 BLOCK: Final = 1 << 18
 TRIES: Final = 4
@@ -54,11 +65,63 @@ class Fetcher:
     Args:
         stall_seconds: silence after which a connection counts as dead.
         pause_seconds: wait before the second try of a broken download; doubles with each.
+        mirrors: by provider, where FaceFusion's files are: ``{release}`` and ``{file}`` filled in.
+        providers: which of them, in which order; default all in theirs.
+
+    Raises:
+        SettingInvalid: an unknown provider.
     """
 
-    def __init__(self, *, stall_seconds: float = 30.0, pause_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        stall_seconds: float = 30.0,
+        pause_seconds: float = 1.0,
+        mirrors: Mapping[str, str] = PROVIDERS,
+        providers: Sequence[str] = (),
+    ) -> None:
         self._stall = stall_seconds
         self._pause = pause_seconds
+        for name in providers:
+            if name not in mirrors:
+                raise SettingInvalid(
+                    f"the provider {name!r}", f"one of {', '.join(mirrors)}", "choose one of these"
+                )
+        self._mirrors = [mirrors[name] for name in providers or mirrors]
+
+    def places(self, source: str) -> tuple[str, ...]:
+        """Origins to fetch a source from, in the order in which to try them.
+
+        Raises:
+            ModelUnavailable: a ``facefusion:`` source without a release.
+        """
+        if not source.startswith(FACEFUSION):
+            return (source.partition("#")[0],)
+        release, _, file = source.removeprefix(FACEFUSION).partition("/")
+        if not file:
+            raise ModelUnavailable(
+                f"the source {source!r}", "facefusion:RELEASE/FILE", "correct the registry"
+            )
+        return tuple(mirror.format(release=release, file=file) for mirror in self._mirrors)
+
+    def published(self, origin: str) -> str:
+        """The CRC-32 that is published beside a file, 8 lower-case hex digits.
+
+        Raises:
+            ModelUnavailable: there is none, or it is something else.
+        """
+        place = origin.removesuffix(PurePosixPath(origin).suffix) + ".hash"
+        with tempfile.TemporaryDirectory(prefix="swapfarm-fetch-") as folder:
+            file = Path(folder, "hash")
+            self.fetch(place, {"": file})
+            said = file.read_bytes()[:100].decode("ascii", "replace").strip().lower()
+        if not re.fullmatch("[0-9a-f]{8}", said):
+            raise ModelUnavailable(
+                f"{place} says {said!r}",
+                "8 hex digits, the CRC-32 of the file beside it",
+                "try another --provider; do not use the file unchecked",
+            )
+        return said
 
     def fetch(self, origin: str, wanted: Mapping[str, Path], report: Report | None = None) -> None:
         """Bring files from one origin.
@@ -131,7 +194,7 @@ class Fetcher:
                 request.add_header("Range", f"bytes={have}-")
             try:
                 with urllib.request.urlopen(request, timeout=self._stall) as answer:
-                    resumed = answer.status == 206
+                    resumed = answer.status == 206 and _begins(answer, have)
                     with target.open("ab" if resumed else "wb") as file:
                         whole = int(answer.headers.get("Content-Length") or 0)
                         have = have if resumed else 0
@@ -159,6 +222,14 @@ def _of_wheel(tag: str) -> tuple[str, ...]:
     python, _, platform = tag.partition("-")
     version = f"{python[2:3]}.{python[3:]}"
     return ("--only-binary=:all:", "--python-version", version, "--platform", platform)
+
+
+def _begins(answer: http.client.HTTPResponse, have: int) -> bool:
+    """Whether a partial answer begins where ours ends. What it does not say, the hash will."""
+    said = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
+    if said and int(said[1]) != have:
+        raise http.client.HTTPException(f"asked for byte {have} and on, got {said[1]} and on")
+    return True
 
 
 def _copy(answer: IO[bytes], file: IO[bytes], have: int, whole: int, report: Report | None) -> None:

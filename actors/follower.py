@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.landmarker import EYE_LEFT, EYE_RIGHT
 from kernels.flow import Luma, carry, follow, spread
 from kernels.geometry import Affine, Points, apply, compose, invert, resize
 from kernels.mesh.canonical import canonical_face
+from kernels.templates import IBUG_OF_MESH
+from scheduler.points import IBUG, point_set
 from scheduler.tracks import FaceObservation
 
 VERTICES: Final = 68
 """Of the mesh's 468 that are followed."""
+IBUG_JAW: Final = 17
+"""Points of the jaw, the first of iBUG's 68."""
 LEAST_TOLERANCE: Final = 0.3
 """Pixels of the luma: what a good point misses its start by, there and back, through noise."""
 TOLERANCE: Final = 0.01
@@ -34,7 +37,7 @@ class Place:
     """Where a face is thought to be in a frame."""
 
     points: Points
-    """[468, 2] in pixels of the coded picture."""
+    """[n, 2] in pixels of the coded picture."""
     confidence: float
     """Mean weight of the followed points since the first frame, 0..1."""
 
@@ -49,8 +52,30 @@ class Place:
         return np.concatenate([self.points.min(axis=0), self.points.max(axis=0)])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Layout:
+    """Which points of a set are followed, and how they carry the others."""
+
+    picks: NDArray[np.intp]
+    """[k] indices."""
+    nearness: NDArray[np.float64]
+    """[n, k], 1 for the same place on the face, towards 0 far from it."""
+
+    @classmethod
+    def of(cls, count: int) -> Self:
+        vertices = canonical_face().vertices
+        if point_set(count) is IBUG:
+            vertices = vertices[list(IBUG_OF_MESH)]
+            # The jaw's points lie on the face's edge: half of what is around them is background.
+            picks = np.arange(IBUG_JAW, count)
+        else:
+            picks = spread(vertices, VERTICES)
+        gaps = np.square(vertices[:, None] - vertices[None, picks]).sum(axis=2)
+        return cls(picks=picks, nearness=np.exp(-gaps / (2 * NEAR**2)))
+
+
 class FaceFollower:
-    """Follows well-spread vertices of each face's mesh, and carries the whole mesh along.
+    """Follows well-spread points of each face, and carries all of its points along.
 
     Args:
         display: float64 [2, 3], coded frame pixels -> upright display pixels; only there is the
@@ -58,11 +83,8 @@ class FaceFollower:
     """
 
     def __init__(self, display: Affine) -> None:
-        vertices = canonical_face().vertices
-        self._picks = spread(vertices, VERTICES)
-        gaps = np.square(vertices[:, None] - vertices[None, self._picks]).sum(axis=2)
-        self._nearness = np.exp(-gaps / (2 * NEAR**2))
         self._display = display
+        self._layouts: dict[int, _Layout] = {}
 
     def follow(
         self, faces: Sequence[FaceObservation], lumas: Sequence[Luma], step: int
@@ -71,7 +93,8 @@ class FaceFollower:
 
         Args:
             faces: of the first frame.
-            lumas: ``kernels.flow.flow_luma`` of consecutive frames, in either direction of time.
+            lumas: ``kernels.flow.flow_luma`` of consecutive frames, in either direction of time;
+                one object twice for a frame that repeats the one before.
             step: ``kernels.flow.luma_step`` of the film.
         """
         return [self._follow(face.landmarks.astype(np.float64), lumas, step) for face in faces]
@@ -80,28 +103,38 @@ class FaceFollower:
         to_luma = resize(1 / step, 1 / step)
         to_display = compose(self._display, invert(to_luma))
         shown = apply(self._display, mesh)
-        start = apply(to_luma, mesh[self._picks])
+        layout = self._layout(len(mesh))
+        start = apply(to_luma, mesh[layout.picks])
         tolerance = max(LEAST_TOLERANCE, TOLERANCE * _eyes(apply(to_luma, mesh)))
         rigid = max(RIGID * _eyes(shown), 1e-3)
         points, weights = start, np.ones(len(start))
         places = [Place(points=mesh, confidence=1.0)]
         for before, after in pairwise(lumas):
             place = places[-1]
+            if after is before:  # the same picture again
+                places.append(place)
+                continue
             if not place.lost:
                 points, seen = follow(before, after, points, tolerance)
                 weights = weights * seen
                 place = Place(points=place.points, confidence=float(weights.mean()))
             if not place.lost:
                 now, then = apply(to_display, points), apply(to_display, start)
-                carried = carry(shown, then, now, weights, self._nearness, rigid)
+                carried = carry(shown, then, now, weights, layout.nearness, rigid)
                 place = replace(place, points=apply(invert(self._display), carried))
             places.append(place)
         return places
 
+    def _layout(self, count: int) -> _Layout:
+        if count not in self._layouts:
+            self._layouts[count] = _Layout.of(count)
+        return self._layouts[count]
 
-def _eyes(mesh: Points) -> float:
+
+def _eyes(points: Points) -> float:
     """Distance of the eyes' outer corners."""
-    return float(np.hypot(*(mesh[EYE_LEFT] - mesh[EYE_RIGHT])))
+    right, left = points[list(point_set(len(points)).eye_corners)]
+    return float(np.hypot(*(left - right)))
 
 
 def meet(onward: Place, back: Place, share: float) -> Place:

@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.anchors import Detection
 from actors.inference.litert import LiteRt
-from actors.palms import Palm
 from kernels.api import Kernels
-from kernels.geometry import apply, compose, invert
+from kernels.geometry import apply, compose, invert, square_crop
 from kernels.picture import Picture
 from scheduler.hands import JOINTS
 
@@ -74,7 +74,7 @@ class HandLandmarker:
         return Hand(landmarks=apply(invert(square), joints), presence=float(presence.reshape(())))
 
 
-def palm_square(palm: Palm) -> NDArray[np.float64]:
+def palm_square(palm: Detection) -> NDArray[np.float64]:
     """float64 [2, 3], the palm's pixels -> the network's crop.
 
     The square stands on the line from the wrist to the middle finger's root, is 2.6 times as wide
@@ -82,8 +82,9 @@ def palm_square(palm: Palm) -> NDArray[np.float64]:
     """
     low, high = palm.box.reshape(2, 2)
     side = float((high - low).max())
-    up = _unit(palm.keypoints[2] - palm.keypoints[0])
-    return _square((low + high) / 2 + 0.5 * side * up, up, 2.6 * side)
+    upright = _upright(palm.keypoints[2] - palm.keypoints[0])
+    x, y = upright @ ((low + high) / 2)
+    return square_crop(upright, [x, y - 0.5 * side], 2.6 * side, SIZE)
 
 
 def hand_square(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,24 +94,16 @@ def hand_square(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     wide as the palm's extent along it and lies a tenth of it towards the fingers.
     """
     roots = ((landmarks[5] + landmarks[13]) / 2 + landmarks[9]) / 2
-    up = _unit(roots - landmarks[0])
-    turned = landmarks[list(PALM)] @ np.array([[-up[1], up[0]], [-up[0], -up[1]]]).T
+    upright = _upright(roots - landmarks[0])
+    turned = landmarks[list(PALM)] @ upright.T
     low, high = turned.min(axis=0), turned.max(axis=0)
     x, y = (low + high) / 2
     y -= 0.1 * (high[1] - low[1])
-    centre = np.array([-up[1] * x - up[0] * y, up[0] * x - up[1] * y])
-    return _square(centre, up, 2.0 * float((high - low).max()))
+    return square_crop(upright, [x, y], 2.0 * float((high - low).max()), SIZE)
 
 
-def _square(
-    centre: NDArray[np.float64], up: NDArray[np.float64], side: float
-) -> NDArray[np.float64]:
-    """The map of a square about ``centre`` whose upper side faces ``up`` to the crop."""
-    scale = SIZE / max(side, 1e-6)
-    linear = scale * np.array([[-up[1], up[0]], [-up[0], -up[1]]])
-    return np.column_stack([linear, (SIZE - 1) / 2 - linear @ centre])
-
-
-def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    length = float(np.hypot(vector[0], vector[1]))
-    return vector / length if length > 0 else np.array([0.0, -1.0])
+def _upright(up: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[2, 2] the rotation that makes a direction point up; of no direction, none."""
+    length = float(np.hypot(up[0], up[1]))
+    x, y = up / length if length > 0 else (0.0, -1.0)
+    return np.array([[-y, x], [-x, -y]])

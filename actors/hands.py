@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.anchors import Detection
 from actors.hand_landmarker import Hand, HandLandmarker, hand_square, palm_square
-from actors.palms import SIZE, Palm, PalmDetector
+from actors.palms import SIZE, PalmDetector
 from kernels.api import Kernels
 from kernels.geometry import Affine, apply, compose, invert
 from kernels.occlusion import finger_length
@@ -209,12 +210,12 @@ class HandTracker:
             square = np.array([[scale, 0.0, -0.5 - scale * x], [0.0, scale, -0.5 - scale * y]])
             rgb = self._kernels.thumbnail(picture, compose(square, self._display), SIZE, SIZE)
             for palm in self._detector.detect_rgb(rgb):
-                hand = self._confirm(picture, _moved(palm, invert(square)))
+                hand = self._confirm(picture, palm.moved(invert(square)))
                 if self._near(hand, self._regions) and not _meets(hand, found):
                     found.append(hand)
         return found
 
-    def _confirm(self, picture: Picture, palm: Palm) -> Hand:
+    def _confirm(self, picture: Picture, palm: Detection) -> Hand:
         """The hand on a palm. Only what looks like a hand from its own joints too is one."""
         first = self._landmarker.locate(picture, palm_square(palm), self._display, self._kernels)
         if first.presence <= self._min_presence:
@@ -257,12 +258,3 @@ def _meets(hand: Hand, others: Sequence[Hand]) -> bool:
         if float(np.hypot(*(mine.mean(axis=0) - theirs.mean(axis=0)))) < 0.5 * length:
             return True
     return False
-
-
-def _moved(palm: Palm, affine: Affine) -> Palm:
-    """A palm mapped by an affine that does not turn."""
-    return Palm(
-        box=apply(affine, palm.box.reshape(2, 2)).reshape(4),
-        keypoints=apply(affine, palm.keypoints),
-        score=palm.score,
-    )

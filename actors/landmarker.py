@@ -1,4 +1,4 @@
-"""Where the 468 points of one face are: the face mesh.
+"""Where the points of one face are: what a landmarker gives, and the face mesh of 468 points.
 
 Network: MediaPipe's ``face_landmark`` (Y. Kartynnik et al., "Real-time Facial Surface Geometry from
 Monocular Video on Mobile GPUs", 2019). It reads an upright face of which it can trust the place to
@@ -9,29 +9,28 @@ from which it could have started.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.detector import Detection
+from actors.anchors import Detection
 from actors.inference.litert import LiteRt
 from kernels.api import Kernels
-from kernels.geometry import apply, compose, invert
+from kernels.geometry import apply, compose, invert, square_crop
 from kernels.picture import Picture
+from scheduler.points import MESH
 
 SIZE: Final = 192
 """Side of the crop that the network reads, in pixels."""
-POINTS: Final = 468
+POINTS: Final = MESH.count
 MARGIN: Final = 1.5
 """The crop's side over the face's longer side."""
 OFF: Final = 0.1
 """How far a corner of the crop may lie off, over its side, for the mesh still to be trusted."""
-EYE_RIGHT: Final = 33
-"""Outer corner of the person's right eye."""
-EYE_LEFT: Final = 263
+EYE_RIGHT, EYE_LEFT = MESH.eye_corners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,24 +38,20 @@ class Mesh:
     """The points of one face."""
 
     landmarks: NDArray[np.float64]
-    """[468, 2] x y in MediaPipe's canonical order."""
+    """[n, 2] x y of a ``scheduler.points.PointSet``."""
     presence: float
     """How sure the network is that its crop showed a face, 0..1."""
+    is_face: bool = True
+    """Whether that is sure enough."""
 
 
-class FaceLandmarker:
-    """Puts the mesh on a detected face.
+class Landmarker(Protocol):
+    """Puts points on faces. What it answers depends on the picture and the place alone."""
 
-    Args:
-        model_path: ``face_landmark.tflite``.
-        threads: of the network; the result does not depend on it.
-
-    Raises:
-        ModelCorrupt: the file is no such network.
-    """
-
-    def __init__(self, model_path: Path, threads: int = 1) -> None:
-        self._network = LiteRt.load(model_path, threads=threads)
+    @property
+    def guesses(self) -> bool:
+        """It guesses the points of a face that its network does not see well."""
+        ...
 
     def locate(
         self,
@@ -65,14 +60,62 @@ class FaceLandmarker:
         display: NDArray[np.float64],
         kernels: Kernels,
     ) -> Mesh:
-        """The mesh of one face, landmarks in pixels of the coded picture.
+        """The points of one face, in pixels of the coded picture.
 
         Args:
             picture: as decoded, in coded orientation.
-            detection: in display pixels, from ``FaceDetector.detect``.
+            detection: in display pixels, from a ``Detector``.
             display: float64 [2, 3], coded frame pixels -> upright display pixels.
             kernels: cuts the crops.
         """
+        ...
+
+    def relocate(
+        self,
+        picture: Picture,
+        points: NDArray[np.float64],
+        display: NDArray[np.float64],
+        kernels: Kernels,
+    ) -> Mesh:
+        """The points of a face of which it is known where it must be; guesses nothing.
+
+        Args:
+            picture: as decoded, in coded orientation.
+            points: [n, 2], about where they are, in pixels of the coded picture.
+            display: float64 [2, 3], coded frame pixels -> upright display pixels.
+            kernels: cuts the crop.
+        """
+        ...
+
+
+class FaceLandmarker:
+    """Puts the mesh on a detected face.
+
+    Args:
+        model_path: ``face_landmark.tflite``.
+        threads: of the network; the result does not depend on it.
+        min_presence: a mesh of which the network is less sure is no face.
+
+    Raises:
+        ModelCorrupt: the file is no such network.
+    """
+
+    def __init__(self, model_path: Path, threads: int = 1, *, min_presence: float = 0.5) -> None:
+        self._network = LiteRt.load(model_path, threads=threads)
+        self._min_presence = min_presence
+
+    @property
+    def guesses(self) -> bool:
+        return False
+
+    def locate(
+        self,
+        picture: Picture,
+        detection: Detection,
+        display: NDArray[np.float64],
+        kernels: Kernels,
+    ) -> Mesh:
+        """See ``Landmarker``."""
         right, left = detection.keypoints[0], detection.keypoints[1]
         first = self._read(
             picture, face_square(detection.box.reshape(2, 2), right, left), display, kernels
@@ -86,16 +129,10 @@ class FaceLandmarker:
         display: NDArray[np.float64],
         kernels: Kernels,
     ) -> Mesh:
-        """The mesh of a face of which it is known where it must be, in one look.
+        """See ``Landmarker``; in one look.
 
         A second look follows only where the first one shows that its square lay off by more than
         a tenth of its side.
-
-        Args:
-            picture: as decoded, in coded orientation.
-            points: [468, 2], about where the mesh is, in pixels of the coded picture.
-            display: float64 [2, 3], coded frame pixels -> upright display pixels.
-            kernels: cuts the crop.
         """
         square = _mesh_square(points, display)
         mesh = self._read(picture, square, display, kernels)
@@ -116,7 +153,7 @@ class FaceLandmarker:
     ) -> Mesh:
         affine = compose(square, display)
         mesh = self.locate_rgb(kernels.crop(picture, affine, SIZE))
-        return Mesh(landmarks=apply(invert(affine), mesh.landmarks), presence=mesh.presence)
+        return replace(mesh, landmarks=apply(invert(affine), mesh.landmarks))
 
     def locate_rgb(self, crop: NDArray[np.float32]) -> Mesh:
         """The mesh in a float32 [192, 192, 3] R'G'B' crop in 0..1, landmarks in its own pixels."""
@@ -124,7 +161,11 @@ class FaceLandmarker:
         # The network counts from the crop's edge: its centre of the first pixel is 0.5.
         points = values.reshape(POINTS, 3)[:, :2].astype(np.float64) - 0.5
         presence = 1.0 / (1.0 + np.exp(-float(logit.reshape(()))))
-        return Mesh(landmarks=points, presence=float(presence))
+        return Mesh(
+            landmarks=points,
+            presence=float(presence),
+            is_face=bool(presence >= self._min_presence),
+        )
 
 
 def _mesh_square(
@@ -161,6 +202,4 @@ def face_square(
         turned = points @ upright.T
         low, high = turned.min(axis=0), turned.max(axis=0)
         centre, side = (low + high) / 2, float((high - low).max())
-    scale = SIZE / (MARGIN * max(side, 1e-6))
-    linear = scale * upright
-    return np.column_stack([linear, (SIZE - 1) / 2 - scale * centre])
+    return square_crop(upright, centre, MARGIN * side, SIZE)

@@ -36,6 +36,10 @@ class LaneFiles:
         return self._named("hands.parquet")
 
     @property
+    def appearances(self) -> Path:
+        return self._named("appearances.parquet")
+
+    @property
     def masks(self) -> Path:
         return self._named("masks.parquet")
 

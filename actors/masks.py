@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from actors.segments import writing
 from kernels.api import Patch
+from kernels.picture import Roi
 
 SCHEMA: Final = pa.schema(
     [
@@ -25,13 +27,29 @@ SCHEMA: Final = pa.schema(
         pa.field("x1", pa.int32(), nullable=False),
         pa.field("y1", pa.int32(), nullable=False),
         pa.field("touched", pa.binary(), nullable=False),
+        pa.field("track", pa.int32(), nullable=False),
+        pa.field("strength", pa.float32(), nullable=False),
+        pa.field("hidden", pa.float32(), nullable=False),
     ]
 )
-"""One row a patch that is not empty. frame: 0-based presentation index. x0..y1: the region in luma
-pixels, half open. touched: the region's booleans row by row, eight to a byte (``numpy.packbits``),
-zlib-compressed."""
+"""One row a face that was pasted, frames rising. frame: 0-based presentation index. x0..y1: the
+region in luma pixels, half open; empty where no pixel was touched. touched: the region's booleans
+row by row, eight to a byte (``numpy.packbits``), zlib-compressed. track: the face's. strength:
+0..1, the largest value of the blend mask that the swapper gave it: less than 1 where it fades the
+new face. hidden: 0..1, the share of that mask that was taken away for what is before the face."""
 
 _ROWS_AT_A_TIME = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PastedFace:
+    """What became of one face in one frame: a row of the table, unpacked."""
+
+    frame: int
+    track: int
+    patch: Patch
+    strength: float
+    hidden: float
 
 
 class MaskWriter:
@@ -55,14 +73,23 @@ class MaskWriter:
             self._table = pq.ParquetWriter(self._file, SCHEMA, compression="none")
         return self
 
-    def add(self, frame_index: int, patches: Iterable[Patch]) -> None:
-        """Record the patches of one frame."""
-        for patch in patches:
-            if not patch.roi.empty:
-                roi = patch.roi
-                bits = zlib.compress(np.packbits(patch.touched).tobytes())
-                box = {"x0": roi.x0, "y0": roi.y0, "x1": roi.x1, "y1": roi.y1}
-                self._rows.append({"frame": frame_index, **box, "touched": bits})
+    def add(self, faces: Iterable[PastedFace]) -> None:
+        """Record the faces of one frame."""
+        for face in faces:
+            roi = face.patch.roi
+            self._rows.append(
+                {
+                    "frame": face.frame,
+                    "x0": roi.x0,
+                    "y0": roi.y0,
+                    "x1": roi.x1,
+                    "y1": roi.y1,
+                    "touched": zlib.compress(np.packbits(face.patch.touched).tobytes()),
+                    "track": face.track,
+                    "strength": face.strength,
+                    "hidden": face.hidden,
+                }
+            )
         if len(self._rows) >= _ROWS_AT_A_TIME:
             self._flush()
 
@@ -101,10 +128,10 @@ class RecordedMasks:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._rows: dict[int, list[dict[str, int | bytes]]] = {}
-        table = pq.read_table(path, schema=SCHEMA)
-        for row in table.to_pylist():
-            self._rows.setdefault(row["frame"], []).append(row)
+        self._rows: dict[int, list[dict[str, Any]]] = {}
+        for row in _rows(path):
+            if not _roi(row).empty:
+                self._rows.setdefault(row["frame"], []).append(row)
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -122,9 +149,39 @@ class RecordedMasks:
         """
         full = np.zeros((height, width), np.bool_)
         for row in self._rows.get(frame_index, ()):
-            x0, y0, x1, y1 = (int(row[name]) for name in ("x0", "y0", "x1", "y1"))
-            rows, columns = y1 - y0, x1 - x0
-            packed = np.frombuffer(zlib.decompress(bytes(row["touched"])), np.uint8)
-            bits = np.unpackbits(packed, count=rows * columns)
-            full[y0:y1, x0:x1] |= bits.reshape(rows, columns).astype(np.bool_)
+            patch = _patch(row)
+            full[patch.roi.y0 : patch.roi.y1, patch.roi.x0 : patch.roi.x1] |= patch.touched
         return full
+
+
+def pasted_faces(path: str | Path) -> Iterator[PastedFace]:
+    """The rows that a ``MaskWriter`` wrote, in order, a few in memory at a time.
+
+    Raises OSError, pyarrow.ArrowInvalid: the file is missing or no such table.
+    """
+    for row in _rows(path):
+        yield PastedFace(
+            frame=row["frame"],
+            track=row["track"],
+            patch=_patch(row),
+            strength=row["strength"],
+            hidden=row["hidden"],
+        )
+
+
+def _rows(path: str | Path) -> Iterator[dict[str, Any]]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_ROWS_AT_A_TIME, use_threads=False):
+            yield from batch.to_pylist()
+
+
+def _roi(row: dict[str, Any]) -> Roi:
+    return Roi(x0=row["x0"], y0=row["y0"], x1=row["x1"], y1=row["y1"])
+
+
+def _patch(row: dict[str, Any]) -> Patch:
+    roi = _roi(row)
+    rows, columns = roi.y1 - roi.y0, roi.x1 - roi.x0
+    packed = np.frombuffer(zlib.decompress(row["touched"]), np.uint8)
+    bits = np.unpackbits(packed, count=rows * columns)
+    return Patch(roi=roi, touched=bits.reshape(rows, columns).astype(np.bool_))

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.swapper import AlignedFace
 from kernels.mesh.canonical import OVAL, canonical_face
 from kernels.mesh.masks import face_masks
 from kernels.mesh.pose import FACE, Camera, crop_affine, turn
@@ -20,7 +21,7 @@ from kernels.mesh.texture import FaceTexture, face_texture, merge
 from kernels.mesh.thinplate import ThinPlate
 from kernels.mesh.warp import grid_nodes, invert, jacobian, resample, spread, texel_nodes
 from kernels.mesh.wear import costume, wear
-from scheduler.tracks import LANDMARKS
+from scheduler.points import MESH
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -96,6 +97,10 @@ class MeshSwapper:
     def size(self) -> int:
         return self._size
 
+    @property
+    def batch(self) -> int:
+        return 1
+
     def affine(self, landmarks: NDArray[np.floating]) -> Array:
         """The crop of a face; see ``FaceSwapper.affine``.
 
@@ -104,9 +109,19 @@ class MeshSwapper:
         """
         return crop_affine(self._camera.fit(_checked(landmarks)), self._size)
 
-    def swap(self, crop: Floats, landmarks: NDArray[np.floating], out: Floats) -> None:
-        """Swap one face; see ``FaceSwapper.swap``.
+    def swap_all(self, faces: Sequence[AlignedFace]) -> None:
+        """Swap faces, one after the other; see ``FaceSwapper.swap_all``."""
+        for face in faces:
+            self.swap(face.crop, face.landmarks, face.out)
 
+    def swap(self, crop: Floats, landmarks: NDArray[np.floating], out: Floats) -> None:
+        """Swap one face.
+
+        Args:
+            crop: float32 [size, size, 3] R'G'B' 0..1.
+            landmarks: [468, 2] in crop pixels.
+            out: float32 [size, size, 4], filled; see ``AlignedFace.out``. Where the mask is zero
+                the crop is unchanged.
         Raises:
             ValueError: arrays of other shapes, or landmarks that are no face.
         """
@@ -247,8 +262,8 @@ def _handles(layout: Array) -> tuple[list[int], Array]:
 
 
 def _checked(landmarks: NDArray[np.floating]) -> Array:
-    if landmarks.shape != (LANDMARKS, 2):
-        raise ValueError(f"landmarks {landmarks.shape}; wanted [{LANDMARKS}, 2]")
+    if landmarks.shape != (MESH.count, 2):
+        raise ValueError(f"landmarks {landmarks.shape}; wanted [{MESH.count}, 2]")
     return landmarks.astype(np.float64)
 
 

@@ -1,123 +1,36 @@
-"""The registry of models and samples, and the store that keeps their files on this machine."""
+"""The store that keeps the files of models and samples on this machine.
+
+A model whose SHA-256 the program does not know is checked against the CRC-32 that is published
+beside it when it comes, and from then on against the SHA-256 that it had: that is written into the
+store's own registry, ``local.toml``. Models that only this machine has (quantised ones, stand-ins)
+are there too.
+"""
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import hashlib
 import os
-import tomllib
+import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
-from actors.fetcher import Fetcher, Report
-from scheduler.errors import (
-    ModelCorrupt,
-    ModelUnknown,
-    SettingInvalid,
-    storage_error,
-)
+from actors.fetcher import FACEFUSION, Fetcher, Report
+from actors.registry import ModelSpec, Registry
+from scheduler.errors import ModelCorrupt, ModelError, ModelUnavailable, storage_error
 
+LOCAL: Final = "local.toml"
+"""In the folder of the files: a registry of this machine's own, laid over the program's."""
+QUANTIZED: Final = "quantized:"
+"""Begins the source of a file that this program made of another one."""
+INT8: Final = ".int8"
+"""Ends the name of a quantised model."""
 ALWAYS_HASHED: Final = 64 << 20
 """Files up to this size are hashed at each use; larger ones when fetched and by ``verify``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSpec:
-    """One file of the registry."""
-
-    name: str
-    about: str
-    source: str
-    """``pypi:NAME==VERSION#path/in/archive``, ``https://...`` or ``file:/...`` (see the head of
-    configs/models.toml)."""
-    sha256: str
-    bytes: int
-    licence: str
-    credit: str
-    kind: str = "sample"
-    """detector, landmarker, recogniser, swapper or sample."""
-    input: tuple[int, int] = (0, 0)
-    """Width and height of the network's picture in pixels; 0: any."""
-    colour: str = "rgb"
-    """Order of the network's colour channels: rgb or bgr."""
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Pixels x in 0..1 go into the network as (x - mean) / std."""
-    template: str = ""
-    """Name of the canonical landmark positions that crops are aligned to; empty: none."""
-
-    @property
-    def origin(self) -> str:
-        """What is downloaded: the source without the member."""
-        return self.source.partition("#")[0]
-
-    @property
-    def member(self) -> str:
-        """The file's path in the archive; empty when the source is the file."""
-        return self.source.partition("#")[2]
-
-    @property
-    def filename(self) -> str:
-        """Name in the store: a new version of a model never meets an old one's file."""
-        suffix = Path(self.member or self.origin).suffix
-        return f"{self.name}-{self.sha256[:8]}{suffix}"
-
-
-def find_configs() -> Path:
-    """The folder of models.toml: inside the installed package, else in the source checkout."""
-    root = Path(__file__).resolve().parent.parent
-    installed = root / "farm" / "configs"
-    return installed if installed.is_dir() else root / "configs"
-
-
-class Registry(Mapping[str, ModelSpec]):
-    """Specs by name, in the registry's order."""
-
-    def __init__(self, specs: Mapping[str, ModelSpec]) -> None:
-        self._specs = dict(specs)
-
-    @classmethod
-    def load(cls, *files: Path) -> Self:
-        """Read registry files; without any, the program's own models and samples.
-
-        Raises:
-            SettingInvalid: a file that is not TOML, or an entry with missing or unknown keys.
-        """
-        specs: dict[str, ModelSpec] = {}
-        for file in files or (find_configs() / "models.toml", find_configs() / "samples.toml"):
-            try:
-                entries = tomllib.loads(file.read_text(encoding="utf-8"))
-                for name, entry in entries.items():
-                    lists = {key: tuple(v) for key, v in entry.items() if isinstance(v, list)}
-                    specs[name] = ModelSpec(name=name, **(entry | lists))
-            except (OSError, ValueError, TypeError, AttributeError) as error:
-                raise SettingInvalid(
-                    f"the registry {file}: {error}",
-                    "a table for each model with the keys of ModelSpec",
-                    "correct the file, or install swapfarm anew",
-                ) from error
-        return cls(specs)
-
-    def __getitem__(self, name: str) -> ModelSpec:
-        """Raises ModelUnknown, with the nearest names."""
-        if name in self._specs:
-            return self._specs[name]
-        near = difflib.get_close_matches(name, self._specs, n=2)
-        raise ModelUnknown(
-            f"a model {name!r}",
-            f"one of {', '.join(self._specs)}",
-            f"try {' or '.join(near)}" if near else "see `farm models list`",
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._specs)
-
-    def __len__(self) -> int:
-        return len(self._specs)
 
 
 class ModelStore:
@@ -125,7 +38,7 @@ class ModelStore:
 
     Args:
         cache: the program's cache folder; files go to ``models`` in it.
-        registry: what there is; default the program's own.
+        registry: what there is; default the program's own, under that of the cache folder.
         fetcher: brings what is missing.
     """
 
@@ -133,8 +46,9 @@ class ModelStore:
         self, cache: Path, registry: Registry | None = None, fetcher: Fetcher | None = None
     ) -> None:
         self.cache = cache
-        self.registry = Registry.load() if registry is None else registry
         self._folder = cache / "models"
+        self._own = Registry.load() if registry is None else registry
+        self.registry = self._known()
         self._fetcher = fetcher or Fetcher()
 
     def present(self, name: str) -> bool:
@@ -153,27 +67,116 @@ class ModelStore:
         spec = self.registry[name]
         if not self._usable(spec):
             with self._lock(spec):
+                self.registry = self._known()
+                spec = self.registry[name]
                 if not self._usable(spec):  # another process may have been faster
                     self._fetch(spec, report)
-        return self._place(spec)
+        return self._place(self.registry[name])
+
+    def usable(self, name: str) -> bool:
+        """Whether the file is here and right: by its hash up to ALWAYS_HASHED, else by its size."""
+        return self._usable(self.registry[name])
 
     def verify(self, name: str) -> bool:
-        """Whether the file is here and has the registry's SHA-256, whatever its size."""
+        """Whether the file is here and has its SHA-256, whatever its size."""
         spec = self.registry[name]
         place = self._place(spec)
         return place.exists() and _sha256(place) == spec.sha256
+
+    def add(self, name: str, file: Path) -> str:
+        """Take a file from elsewhere on this machine for a model.
+
+        Returns:
+            What vouches for it: "sha256", "crc32" (a ``.hash`` file beside it) or "" (nothing: the
+            caller has looked at it).
+
+        Raises:
+            ModelUnknown: no such name in the registry.
+            ModelUnavailable: it cannot be read.
+            ModelCorrupt: it is not the file that it should be.
+            DiskFull, StorageUnwritable: it cannot be kept.
+        """
+        spec = self.registry[name]
+        published = file.with_suffix(".hash")
+        crc32 = ""
+        try:
+            if not spec.sha256 and published.exists():
+                crc32 = published.read_text("ascii", "replace").strip().lower()
+            with file.open("rb"):
+                pass
+        except OSError as error:
+            raise ModelUnavailable(
+                f"{file}: {error.strerror}", "a readable file", "check the path"
+            ) from error
+        with self._lock(spec), _keeping(self._folder):
+            part = self._folder / f"{spec.filename}.part"
+            shutil.copyfile(file, part)
+            self._adopt(spec, part, str(file), crc32)
+        return "sha256" if spec.sha256 else "crc32" if crc32 else ""
+
+    def keep(self, spec: ModelSpec, file: Path) -> None:
+        """Move a finished file of the store's disk into it, under a name that only it knows.
+
+        Args:
+            spec: its SHA-256 and size are filled in.
+
+        Raises:
+            DiskFull, StorageUnwritable: it cannot be kept.
+        """
+        spec = replace(spec, sha256=_sha256(file), bytes=file.stat().st_size)
+        with _keeping(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _sync(file)
+            file.replace(self._place(spec))
+            self._pin(spec)
+
+    def _known(self) -> Registry:
+        """The registry with what this machine knows beyond it."""
+        local = self._folder / LOCAL
+        if not local.exists():
+            return self._own
+        here = {}
+        for name, spec in Registry.load(local).items():
+            own = spec
+            if name in self._own:
+                own = self._own[name]
+            if spec.source == own.source:
+                here[name] = replace(own, sha256=spec.sha256, bytes=spec.bytes)
+            elif not (spec.source.startswith(FACEFUSION) and own.source.startswith(FACEFUSION)):
+                here[name] = spec
+            # else: the program has moved on to another release of it
+        return self._own.over(Registry(here))
+
+    def _pin(self, spec: ModelSpec) -> None:
+        """Write a model into this machine's own registry."""
+        local = self._folder / LOCAL
+        with (self._folder / ".local.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            before = Registry.load(local) if local.exists() else Registry({})
+            fresh = local.with_suffix(".part")
+            fresh.write_text(before.over(Registry({spec.name: spec})).text(), encoding="utf-8")
+            _sync(fresh)
+            fresh.replace(local)
+        self.registry = self._known()
 
     def _place(self, spec: ModelSpec) -> Path:
         return self._folder / spec.filename
 
     def _usable(self, spec: ModelSpec) -> bool:
         place = self._place(spec)
-        if not place.exists() or place.stat().st_size != spec.bytes:
+        if not spec.sha256 or not place.exists() or place.stat().st_size != spec.bytes:
             return False
         return spec.bytes > ALWAYS_HASHED or _sha256(place) == spec.sha256
 
     def _fetch(self, spec: ModelSpec, report: Report | None) -> None:
         """Bring a file, and all others that are missing and come in the same archive."""
+        if spec.source.startswith(QUANTIZED):
+            name = spec.name.removesuffix(INT8)
+            raise ModelUnavailable(
+                f"{spec.name} was made on this machine, and its file is gone or damaged",
+                "a file that no source has",
+                f"make it again: `farm models quantize {name} --calibrate VIDEO`",
+            )
         together = {spec.name: spec}
         if spec.member:
             for other in self.registry.values():
@@ -181,33 +184,69 @@ class ModelStore:
                     together[other.name] = other
         # The name stays the same from try to try, so that a broken download is continued.
         parts = {each.member: self._folder / f"{each.filename}.part" for each in together.values()}
+        troubles: list[ModelError] = []
+        for source in (spec.source, *spec.mirrors):
+            for origin in self._fetcher.places(source):
+                try:
+                    self._fetch_from(origin, together.values(), parts, report)
+                    return
+                except (ModelUnavailable, ModelCorrupt) as error:
+                    troubles.append(error)
+        if len(troubles) == 1:
+            raise troubles[0]
+        raise type(troubles[-1])(
+            f"no source gives {spec.name}: " + "; ".join(each.found for each in troubles),
+            troubles[-1].wanted,
+            "check the network and try again, or bring the file: `farm models add FILE`",
+        )
+
+    def _fetch_from(
+        self,
+        origin: str,
+        specs: Iterable[ModelSpec],
+        parts: Mapping[str, Path],
+        report: Report | None,
+    ) -> None:
         with _keeping(self._folder):
             try:
-                self._fetch_once(together.values(), parts, report)
+                self._fetch_once(origin, specs, parts, report)
             except ModelCorrupt:
                 # What was continued may have begun as another file: once more, from the start.
-                self._fetch_once(together.values(), parts, report)
+                self._fetch_once(origin, specs, parts, report)
 
     def _fetch_once(
-        self, specs: Iterable[ModelSpec], parts: Mapping[str, Path], report: Report | None
+        self,
+        origin: str,
+        specs: Iterable[ModelSpec],
+        parts: Mapping[str, Path],
+        report: Report | None,
     ) -> None:
-        origin = next(iter(specs)).origin
+        crc32 = "" if all(spec.sha256 for spec in specs) else self._fetcher.published(origin)
         self._fetcher.fetch(origin, parts, report)
         for spec in specs:
-            self._adopt(spec, parts[spec.member])
+            self._adopt(spec, parts[spec.member], origin, crc32)
 
-    def _adopt(self, spec: ModelSpec, part: Path) -> None:
-        found, size = _sha256(part), part.stat().st_size
-        if (found, size) != (spec.sha256, spec.bytes):
+    def _adopt(self, spec: ModelSpec, part: Path, origin: str, crc32: str) -> None:
+        """Put a file that has come in its place, if it is the right one."""
+        sha256, size = _sha256(part), part.stat().st_size
+        if spec.sha256:
+            right, found = (sha256, size) == (spec.sha256, spec.bytes), f"the SHA-256 {sha256}"
+            wanted = f"{spec.bytes} bytes and {spec.sha256}"
+        else:
+            found = f"the CRC-32 {_crc32(part)}"
+            right, wanted = crc32 in ("", _crc32(part)), f"the CRC-32 {crc32} that is published"
+        if not right:
             part.unlink()
             raise ModelCorrupt(
-                f"{spec.name} from {spec.source} has {size} bytes and the SHA-256 {found}",
-                f"{spec.bytes} bytes and {spec.sha256}",
+                f"{spec.name} from {origin} has {size} bytes and {found}",
+                wanted,
                 "try again; if it stays so, the source has changed: do not use it",
             )
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(self._place(spec))
+        _sync(part)
+        if spec.sha256:
+            part.replace(self._place(spec))
+        else:
+            self.keep(spec, part)
 
     @contextmanager
     def _lock(self, spec: ModelSpec) -> Iterator[None]:
@@ -233,3 +272,16 @@ def _keeping(folder: Path) -> Iterator[None]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _crc32(path: Path) -> str:
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return f"{crc:08x}"
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

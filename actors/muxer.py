@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
@@ -11,18 +12,34 @@ from pathlib import Path
 from typing import Final, cast
 
 import av
+from av.audio.stream import AudioStream
 from av.codec import Codec
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, Discard, Stream
+from av.stream import Stream
 from av.video.stream import VideoStream
 
-from actors.encoder import encoder_pix_fmt
+from actors.codecs import check_device, encoder_pix_fmt
 from actors.film import is_still, open_film
 from actors.segments import SegmentPackets, read_segment, sync_file, writing
-from scheduler.errors import FramesLost, OutputInvalid, SegmentMismatch
+from actors.sound import SoundEncoder, encoder_of, sampling_rate
+from actors.streams import (
+    MILLISECONDS,
+    StreamPlan,
+    add_copy,
+    cannot_hold,
+    chapters_of,
+    kept,
+    other_packets,
+    plan_streams,
+)
+from scheduler.errors import FramesLost, OutputInvalid, SegmentMismatch, SettingInvalid
 from scheduler.jobs import EncoderSettings, Segment
 from scheduler.media import VideoIndex
+from scheduler.output import SoundSettings
+from scheduler.timeline import Span
+
+COPIED: Final = SoundSettings()
 
 FORMATS: Final = {
     ".mp4": "mp4",
@@ -32,12 +49,6 @@ FORMATS: Final = {
     ".webm": "webm",
 }
 """Output containers by suffix."""
-
-_MILLISECONDS: Final = frozenset({"matroska", "webm"})
-_OWN_METADATA: Final = frozenset(
-    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "vendor_id"}
-)
-"""Keys that describe the source file and its maker, not the film."""
 
 _OPTIONS: Final = {
     "mp4": {"movflags": "faststart"},
@@ -63,10 +74,17 @@ def container_format(suffix: str) -> str:
         ) from None
 
 
-def check_container(index: VideoIndex, output: Path, settings: EncoderSettings) -> tuple[str, ...]:
+def check_container(
+    index: VideoIndex,
+    output: Path,
+    settings: EncoderSettings,
+    sound: SoundSettings = COPIED,
+    span: Span | None = None,
+) -> tuple[str, ...]:
     """Whether a film, its codec and its other streams fit together; asked before any work is done.
 
     Args:
+        index: of the result.
         output: path of the result; its suffix names the container.
 
     Returns:
@@ -74,18 +92,28 @@ def check_container(index: VideoIndex, output: Path, settings: EncoderSettings) 
 
     Raises:
         OutputInvalid: unknown suffix, or the container cannot hold the codec or a stream.
-        SettingInvalid: the codec does not exist or does not take the film's pixel format.
+        SettingInvalid: the codec does not exist or does not take the film's pixel format, or an
+            interlaced film is to change its size.
+        EncoderUnavailable: the codec needs a device that is not there.
     """
     name = container_format(output.suffix)
     encoder_pix_fmt(index, settings)
+    check_device(settings.codec)
+    if index.interlaced and settings.scale != 1.0:
+        raise SettingInvalid(
+            f"another size for {index.path}, which is interlaced",
+            "whole pictures: fields cannot be scaled together",
+            "leave --output-video-scale out, or deinterlace the film first",
+        )
     try:
         with av.open(io.BytesIO(), "w", format=name) as trial:
             trial.add_stream(settings.codec)
     except ValueError as error:
-        raise _cannot_hold(name, f"video by {settings.codec}") from error
+        raise cannot_hold(name, f"video by {settings.codec}") from error
     with open_film(index.path) as film:
-        plan = _plan(film, index, name)[1]
-    return (*_changes(index, name, Codec(settings.codec, "w").canonical_name), *plan)
+        plan = plan_streams(film, index, name, sound, span)
+    codec = Codec(settings.codec, "w").canonical_name
+    return (*_changes(index, name, codec), *plan.notes)
 
 
 def join(
@@ -95,21 +123,27 @@ def join(
     *,
     marking: dict[str, str],
     suffix: str = "",
+    sound: SoundSettings = COPIED,
+    span: Span | None = None,
 ) -> tuple[str, ...]:
     """Join all segments of a film into ``output_temp`` without re-encoding.
 
-    Every frame gets the PTS that it has in the source (Matroska and WebM round to milliseconds).
-    DTS are made anew for the whole film: the n-th packet's is the n-th PTS less the largest reorder
-    depth of any segment. All other streams are copied packet by packet with their PTS; chapters,
+    Every frame gets the PTS that the index names (Matroska and WebM round to milliseconds), moved
+    to the film's start where it is trimmed. DTS are made anew for the whole film: the n-th packet's
+    is the n-th PTS less the largest reorder depth of any segment. All other streams are copied
+    packet by packet with their PTS, unless the sound is to be encoded anew; chapters,
     attachments, cover art, languages, dispositions, metadata, sample aspect ratio, colour tags and
     rotation stay. Segments are read twice, first to check them; what is held in memory is a few
     packets and the PTS. The file is synced; the caller renames it.
 
     Args:
+        index: of the result, at the film's times.
         segments: one for each chunk, in any order.
         output_temp: where to write; overwritten.
         marking: container metadata that says what was altered and by what. Where the film has
             the same key, its text stays in front.
+        sound: what becomes of the film's sound.
+        span: what is kept of the film; None: all.
         suffix: of the final output, which decides the container; default that of ``output_temp``.
 
     Returns:
@@ -126,13 +160,14 @@ def join(
     name = container_format(suffix or output_temp.suffix)
     try:
         with open_film(index.path) as film:
-            notes = _write(index, ordered, found, film, output_temp, name, marking)
+            plan = plan_streams(film, index, name, sound, span)
+            _write(index, ordered, found, film, output_temp, name, marking, plan, sound, span)
         with writing(output_temp):
             sync_file(output_temp)
     except BaseException:
         output_temp.unlink(missing_ok=True)
         raise
-    return (*_changes(index, name, found[0].codec), *notes)
+    return (*_changes(index, name, found[0].codec), *plan.notes)
 
 
 def _write(
@@ -143,16 +178,18 @@ def _write(
     target: Path,
     name: str,
     marking: dict[str, str],
-) -> tuple[str, ...]:
+    plan: StreamPlan,
+    sound: SoundSettings,
+    span: Span | None,
+) -> None:
     unit = Fraction(1, index.time_base.denominator)
-    copied, notes = _plan(film, index, name)
     options = dict(_OPTIONS[name])
     # MP4 has either free metadata keys or cover art; with cover art all marks go into the comment.
-    free_keys = name in _MILLISECONDS or not any(is_still(s) for s in film.streams.video)
+    free_keys = name in MILLISECONDS or not any(is_still(s) for s in film.streams.video)
     if name in ("mp4", "mov"):
         options["movflags"] += "+use_metadata_tags" if free_keys else ""
         options["video_track_timescale"] = str(unit.denominator)
-        options["movie_timescale"] = str(_movie_timescale(film, copied, unit))
+        options["movie_timescale"] = str(_movie_timescale(film, plan, unit, sound))
     with (
         writing(target),
         av.open(
@@ -163,32 +200,47 @@ def _write(
             metadata_errors="surrogateescape",
         ) as output,
     ):
-        _describe(output, film, marking if free_keys else _as_comment(marking))
+        _describe(output, film, marking if free_keys else _as_comment(marking), span)
         outputs: dict[int, Stream] = {}
+        encoders: dict[int, SoundEncoder] = {}
         video: VideoStream | None = None
         for stream in film.streams:
             if stream.index == index.stream:
                 with av.open(segments[0].path) as first:
                     video = output.add_stream_from_template(first.streams.video[0], opaque=True)
-                _dress(video, index, stream, unit, name)
-            elif stream.index in copied:
-                added = _add_copy(output, stream, name)
+                _dress(video, index, stream, unit, name, trimmed=span is not None)
+            elif stream.index in plan.copied:
+                added = add_copy(output, stream, name)
                 if added is not None:
                     outputs[stream.index] = added
+            elif isinstance(stream, AudioStream) and stream.index in plan.recoded:
+                encoder = SoundEncoder(stream, output, sound, span)
+                encoder.stream.metadata.update(kept(stream.metadata))
+                encoder.stream.disposition = stream.disposition
+                encoders[stream.index] = encoder
         assert video is not None
         depth = max(s.reorder for s in found)
-        with closing(_video_packets(index, segments, video, unit, depth)) as pictures:
-            for packet in _merged(pictures, _other_packets(film, outputs)):
+        others = other_packets(film, outputs, encoders, name, span)
+        shift = int(span.shift / unit) if span else 0
+        # MP4 and MOV add up durations in the order of decoding: the last makes the length right.
+        decoding = name in ("mp4", "mov")
+        packets = _video_packets(index, segments, video, unit, depth, shift, decoding)
+        with closing(packets) as pictures:
+            for packet in _merged(pictures, others):
                 output.mux(packet)
-    return notes
 
 
-def _movie_timescale(film: InputContainer, copied: set[int], unit: Fraction) -> int:
+def _movie_timescale(
+    film: InputContainer, plan: StreamPlan, unit: Fraction, sound: SoundSettings
+) -> int:
     """A unit for edit lists in which every stream's start is a whole number.
 
     With the muxer's own, a millisecond, a stream that starts late would be up to half of one off.
     """
-    bases = [film.streams[i].time_base for i in copied]
+    bases = [film.streams[i].time_base for i in plan.copied]
+    for stream in film.streams.audio:
+        if stream.index in plan.recoded:
+            bases.append(Fraction(1, sampling_rate(encoder_of(stream, sound), stream.rate)))
     scale = lcm(unit.denominator, *(b.denominator for b in bases if b))
     return scale if scale < 2**31 else unit.denominator
 
@@ -240,86 +292,27 @@ def _changes(index: VideoIndex, name: str, codec: str) -> tuple[str, ...]:
     notes = []
     base = index.time_base
     uneven = any(pts * base.numerator * 1000 % base.denominator for pts in index.pts)
-    if name in _MILLISECONDS and uneven:
+    if name in MILLISECONDS and uneven:
         notes.append(
             f"{name} stores whole milliseconds: times are rounded to them; .mp4 keeps them exactly"
         )
-    if name in _MILLISECONDS and index.sample_aspect_ratio != 1 and codec in ("av1", "ffv1"):
+    if name in MILLISECONDS and index.sample_aspect_ratio != 1 and codec in ("av1", "ffv1"):
         notes.append(f"{name} with {codec} does not say the sample aspect ratio; .mp4 does")
     if index.interlaced and codec != "h264":
         notes.append(f"{codec} output is not marked as interlaced; libx264 keeps the mark")
     return tuple(notes)
 
 
-def _plan(film: InputContainer, index: VideoIndex, name: str) -> tuple[set[int], tuple[str, ...]]:
-    """Indices of the streams to copy, and sentences about those that cannot be."""
-    copied: set[int] = set()
-    notes: list[str] = []
-    chapters = film.chapters()
-    for stream in film.streams:
-        if stream.index == index.stream or _made_by_muxer(stream, name, bool(chapters)):
-            continue
-        label = f"{stream.type} stream {stream.index} ({stream.name or 'unknown codec'})"
-        if _holds(name, stream):
-            copied.add(stream.index)
-            if isinstance(stream, VideoStream) and not is_still(stream):
-                notes.append(f"{label} is copied as it is: its faces are not altered")
-        elif stream.type in ("audio", "subtitle"):
-            raise _cannot_hold(name, label)
-        else:
-            notes.append(f"{label} is left out: {name} cannot hold it")
-    return copied, tuple(notes)
-
-
-def _made_by_muxer(stream: Stream, name: str, chapters: bool) -> bool:
-    """Time code and chapter tracks, which FFmpeg writes by itself from the metadata."""
-    if stream.type != "data":
-        return False
-    return "timecode" in stream.metadata or (chapters and stream.name in ("bin_data", "text"))
-
-
-def _holds(name: str, stream: Stream) -> bool:
-    """Ask the muxer, by writing a header for this stream alone into memory."""
-    try:
-        with av.open(io.BytesIO(), "w", format=name, metadata_errors="surrogateescape") as trial:
-            if _add_copy(trial, stream, name) is None:
-                return False
-            trial.start_encoding()
-    except (ValueError, av.FFmpegError):
-        return False
-    return True
-
-
-def _add_copy(output: OutputContainer, stream: Stream, name: str) -> Stream | None:
-    if isinstance(stream, VideoStream) and is_still(stream) and name in _MILLISECONDS:
-        return _picture_as_attachment(output, stream) if name == "matroska" else None
-    added: Stream = output.add_stream_from_template(stream, opaque=True)
-    added.metadata.update(_kept(stream.metadata))
-    added.disposition = stream.disposition
-    return added
-
-
-def _picture_as_attachment(output: OutputContainer, stream: VideoStream) -> Stream | None:
-    """Matroska keeps cover art as an attached file."""
-    kind = {"mjpeg": ("jpg", "image/jpeg"), "png": ("png", "image/png")}.get(stream.name or "")
-    if kind is None:
-        return None
-    assert isinstance(stream.container, InputContainer)
-    with open_film(stream.container.name) as film:
-        packet = next(film.demux(film.streams[stream.index]))
-        title = stream.metadata.get("filename", f"cover.{kind[0]}")
-        mime = stream.metadata.get("mimetype", kind[1])
-        return output.add_attachment(title, mime, bytes(packet))
-
-
-def _describe(output: OutputContainer, film: InputContainer, marking: dict[str, str]) -> None:
-    output.metadata.update(_kept(film.metadata))
+def _describe(
+    output: OutputContainer, film: InputContainer, marking: dict[str, str], span: Span | None
+) -> None:
+    output.metadata.update(kept(film.metadata, trimmed=span is not None))
     for key, value in marking.items():
         own = next((v for k, v in film.metadata.items() if k.lower() == key.lower()), "")
         for twin in [k for k in output.metadata if k.lower() == key.lower()]:
             del output.metadata[twin]
         output.metadata[key] = f"{own} | {value}" if own and value not in own else value
-    output.set_chapters(film.chapters())
+    output.set_chapters(chapters_of(film, span))
 
 
 def _as_comment(marking: dict[str, str]) -> dict[str, str]:
@@ -327,16 +320,18 @@ def _as_comment(marking: dict[str, str]) -> dict[str, str]:
     return {"comment": " | ".join([*filter(None, [marking.get("comment")]), *rest])}
 
 
-def _kept(metadata: dict[str, str]) -> dict[str, str]:
-    return {k: v for k, v in metadata.items() if k.lower() not in _OWN_METADATA}
-
-
 def _dress(
-    video: VideoStream, index: VideoIndex, source: Stream, unit: Fraction, name: str
+    video: VideoStream,
+    index: VideoIndex,
+    source: Stream,
+    unit: Fraction,
+    name: str,
+    *,
+    trimmed: bool,
 ) -> None:
     """What the container, not the codec, says of the pictures."""
     video.time_base = unit
-    video.metadata.update(_kept(source.metadata))
+    video.metadata.update(kept(source.metadata, trimmed=trimmed))
     video.disposition = source.disposition
     context = video.codec_context
     context.sample_aspect_ratio = index.sample_aspect_ratio
@@ -350,47 +345,36 @@ def _dress(
 
 
 def _video_packets(
-    index: VideoIndex, segments: list[Segment], video: VideoStream, unit: Fraction, depth: int
+    index: VideoIndex,
+    segments: list[Segment],
+    video: VideoStream,
+    unit: Fraction,
+    depth: int,
+    shift: int,
+    decoding: bool,
 ) -> Generator[Packet[Stream], None, None]:
     pts, ticks = index.pts, index.time_base.numerator
     step = index.durations[0] or 1
     start = place = 0
     for segment in segments:
         with av.open(segment.path) as container:
-            ranks = {
-                (value - pts[start]) * ticks: rank
-                for rank, value in enumerate(pts[start : start + segment.frames], start)
-            }
             for packet in container.demux(container.streams.video[0]):
                 if packet.size == 0 or packet.pts is None:
                     continue
-                rank = ranks[packet.pts]
+                rank = bisect_left(pts, packet.pts // ticks + pts[start])
                 due = place - depth
-                packet.pts = pts[rank] * ticks
-                packet.dts = (pts[due] if due >= 0 else pts[0] + due * step) * ticks
+                packet.pts = pts[rank] * ticks - shift
+                packet.dts = (pts[due] if due >= 0 else pts[0] + due * step) * ticks - shift
                 packet.duration = index.durations[rank] * ticks
+                if decoding and place + 1 == index.frames:
+                    length = (pts[-1] + index.durations[-1] - pts[0]) * ticks
+                    decoded = packet.dts + shift - (pts[0] - depth * step) * ticks
+                    packet.duration = max(1, length - decoded)
                 packet.time_base = unit
                 packet.stream = video
                 place += 1
                 yield cast("Packet[Stream]", packet)
-        start += segment.frames
-
-
-def _other_packets(film: InputContainer, outputs: dict[int, Stream]) -> Iterator[Packet[Stream]]:
-    in_header = [i for i, out in outputs.items() if isinstance(out, AttachmentStream)]
-    packets = [s for s in film.streams if s.index in outputs and s.index not in in_header]
-    for stream in film.streams:
-        if stream not in packets:
-            stream.discard = Discard.all
-    if not packets:
-        return
-    for packet in film.demux(packets):
-        if packet.size == 0 and packet.pts is None:
-            continue
-        if packet.dts is None:
-            packet.dts = packet.pts
-        packet.stream = outputs[packet.stream_index]
-        yield packet
+        start = place
 
 
 def _merged(
@@ -410,11 +394,3 @@ def _merged(
         else:
             yield b
             b = next(two, None)
-
-
-def _cannot_hold(name: str, what: str) -> OutputInvalid:
-    return OutputInvalid(
-        f"{what} cannot be put into a {name} file",
-        "a container that holds all of the film's streams",
-        "give the output the film's own suffix" + ("" if name == "matroska" else ", or .mkv"),
-    )

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.detector import FaceDetector, overlap
-from actors.landmarker import FaceLandmarker, Mesh
+from actors.detector import Detector
+from actors.landmarker import Landmarker, Mesh
 from kernels.api import Kernels
 from kernels.picture import Picture
+from scheduler.boxes import overlaps
 from scheduler.tracks import FaceObservation
 
 
@@ -22,56 +23,49 @@ class FaceObserver:
 
     Args:
         detector: finds them.
-        landmarker: puts the mesh on each.
+        landmarker: puts points on each.
         kernels: makes the pictures that the two networks read.
         display: float64 [2, 3], coded frame pixels -> upright display pixels.
-        min_presence: a mesh whose network is less sure is no face.
-        max_overlap: meshes whose extents overlap more (intersection over union) are one face.
+        max_overlap: faces whose points' extents overlap more (intersection over union) are one.
     """
 
     def __init__(
         self,
-        detector: FaceDetector,
-        landmarker: FaceLandmarker,
+        detector: Detector,
+        landmarker: Landmarker,
         kernels: Kernels,
         display: NDArray[np.float64],
         *,
-        min_presence: float = 0.5,
         max_overlap: float = 0.5,
     ) -> None:
         self._detector = detector
         self._landmarker = landmarker
         self._kernels = kernels
         self._display = display
-        self._min_presence = min_presence
         self._max_overlap = max_overlap
+        self.detected = 0
+        """Frames in which the detector looked for faces."""
 
-    def thumbnail(self, picture: Picture) -> NDArray[np.uint8]:
-        """uint8 [192, 192, 3] R'G'B': the upright frame, fitted in, centred, black around it."""
-        return self._detector.thumbnail(picture, self._display, self._kernels)
+    @property
+    def guesses(self) -> bool:
+        """See ``Landmarker``."""
+        return self._landmarker.guesses
 
-    def observe(
-        self,
-        picture: Picture,
-        frame_index: int,
-        thumbnail: NDArray[np.uint8] | None = None,
-    ) -> list[FaceObservation]:
+    def observe(self, picture: Picture, frame_index: int) -> list[FaceObservation]:
         """The faces of one frame, from left to right as a viewer sees them; ``track`` is -1.
 
         Args:
             picture: as decoded, in coded orientation.
             frame_index: 0-based presentation order in the film.
-            thumbnail: ``self.thumbnail(picture)`` where the caller made it already.
 
         Returns:
-            Box (the mesh's extent) and landmarks in pixels of the coded picture.
+            Box (the points' extent) and landmarks in pixels of the coded picture.
         """
-        if thumbnail is None:
-            thumbnail = self.thumbnail(picture)
+        self.detected += 1
         faces = []
-        for found in self._detector.detect_thumbnail(thumbnail, picture.format, self._display):
+        for found in self._detector.detect(picture, self._display, self._kernels):
             mesh = self._landmarker.locate(picture, found, self._display, self._kernels)
-            if mesh.presence >= self._min_presence:
+            if mesh.is_face:
                 faces.append(observation(frame_index, mesh, found.score))
         # Best first: of two meshes on one face, the one that the detector was surer of stays.
         return self.apart(faces)
@@ -79,25 +73,23 @@ class FaceObserver:
     def look(
         self, picture: Picture, frame_index: int, points: NDArray[np.float64], score: float
     ) -> FaceObservation | None:
-        """The face that is where one is expected, or None: nothing that the mesh takes for one.
+        """The face that is where one is expected, or None: nothing that looks like one.
 
         Args:
             picture: as decoded, in coded orientation.
             frame_index: 0-based presentation order in the film.
-            points: [468, 2], about where the mesh should be, in pixels of the coded picture.
+            points: [n, 2], about where its points should be, in pixels of the coded picture.
             score: what to report as the detector's.
         """
         mesh = self._landmarker.relocate(picture, points, self._display, self._kernels)
-        if mesh.presence < self._min_presence:
-            return None
-        return observation(frame_index, mesh, score)
+        return observation(frame_index, mesh, score) if mesh.is_face else None
 
     def apart(self, faces: Sequence[FaceObservation]) -> list[FaceObservation]:
         """The faces, best first, without those on a better one's place; from left to right."""
         kept: list[FaceObservation] = []
         for face in faces:
             others = np.array([other.box for other in kept]).reshape(-1, 4)
-            if not (overlap(face.box, others) > self._max_overlap).any():
+            if not (overlaps(face.box[None], others) > self._max_overlap).any():
                 kept.append(face)
         return sorted(kept, key=self._place)
 
@@ -108,7 +100,7 @@ class FaceObserver:
 
 
 def observation(frame_index: int, mesh: Mesh, score: float) -> FaceObservation:
-    """One row of the table, not yet on a track; the box is the mesh's extent."""
+    """One row of the table, not yet on a track; the box is the points' extent."""
     points = mesh.landmarks.astype(np.float32)
     return FaceObservation(
         frame=frame_index,

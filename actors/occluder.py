@@ -1,4 +1,4 @@
-"""Keeps what is before a face in front of it: takes hands out of the swapped crops' blend masks."""
+"""Keeps what is before a face in front of it: takes it out of the swapped crops' blend masks."""
 
 from __future__ import annotations
 
@@ -10,45 +10,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.frames import Frame
+from actors.objects import ObjectFinder
 from kernels.api import Kernels
-from kernels.geometry import apply, compose, resize
+from kernels.geometry import Affine, apply, compose, invert, resize
 from kernels.occlusion import hand_cover
 from scheduler.hands import HandObservation
+from scheduler.tracks import FaceObservation
 
 SIZE: Final = 256
 """Side of the crop on which a hand's outline is found, in pixels."""
 
 
 class Occluder:
-    """Cuts hands out of what will be pasted.
+    """Cuts hands and objects out of what will be pasted.
 
     Args:
         kernels: cuts the crop in which the hand's outline is found.
+        objects: finds other things than hands; None: they are not looked for.
     """
 
-    def __init__(self, kernels: Kernels) -> None:
+    def __init__(self, kernels: Kernels, objects: ObjectFinder | None = None) -> None:
         self._kernels = kernels
+        self._objects = objects
 
-    def occlude(self, frame: Frame, hands: Sequence[HandObservation]) -> None:
-        """Lower ``frame.crops[..., 3]`` where a hand covers the face.
+    def occlude(
+        self,
+        frame: Frame,
+        hands: Sequence[HandObservation],
+        faces: Sequence[FaceObservation] = (),
+    ) -> None:
+        """Lower ``frame.crops[..., 3]`` where something covers the face.
 
-        Where a hand covers a pixel wholly the mask becomes 0, so the compositor leaves the
-        decoder's samples alone.
+        Where a pixel is covered wholly the mask becomes 0, so the compositor leaves the decoder's
+        samples alone.
 
         Args:
             frame: with its crops filled and its picture as decoded.
             hands: those of this frame.
+            faces: those of the crops, in their order; read by the objects' finder only.
         """
-        if not hands:
-            return
-        for affine, crop in zip(
-            frame.affines[: frame.faces], frame.crops[: frame.faces], strict=True
-        ):
-            cover = self._cover(frame, affine, crop[..., 3], hands)
-            if cover is not None:
-                crop[..., 3] *= 1 - cover
+        if hands:
+            for affine, crop in zip(
+                frame.affines[: frame.faces], frame.crops[: frame.faces], strict=True
+            ):
+                cover = self._hands(frame, affine, crop[..., 3], hands)
+                if cover is not None:
+                    crop[..., 3] *= 1 - cover
+        if self._objects is not None:
+            for affine, crop, face in zip(
+                frame.affines[: frame.faces], frame.crops[: frame.faces], faces, strict=True
+            ):
+                seen = self._objects.cover(frame, face)
+                if seen is not None:
+                    crop[..., 3] *= 1 - _carried(*seen, affine, len(crop))
 
-    def _cover(
+    def _hands(
         self,
         frame: Frame,
         affine: NDArray[np.float64],
@@ -79,6 +95,15 @@ class Occluder:
             NDArray[np.float32],
             cv2.resize(cover, (size, size), interpolation=cv2.INTER_LINEAR),
         )
+
+
+def _carried(
+    cover: NDArray[np.float32], window: Affine, affine: Affine, size: int
+) -> NDArray[np.float32]:
+    """float32 [size, size] a cover of a face's window in the crop; both maps are the frame's."""
+    there = compose(affine, invert(window))
+    out = cv2.warpAffine(cover, there, (size, size), flags=cv2.INTER_LINEAR)
+    return cast(NDArray[np.float32], out)
 
 
 def _may_reach(joints: NDArray[np.float64], wanted: NDArray[np.bool_]) -> bool:

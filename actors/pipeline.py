@@ -150,7 +150,7 @@ class StageRun:
         task = self._task
         faces, crop_size = (task.faces, task.crop_size) if isinstance(task, RenderTask) else (0, 0)
         layout = SlotLayout(format=picture_format(task.index), faces=faces, crop_size=crop_size)
-        return Ring.create(layout, stages.slots_needed(task, self._tools.kit.slots))
+        return Ring.create(layout, stages.slots_needed(task, self._tools.kit))
 
     def _stage(self, stage: str, frames: Iterator[Frame], ring: Ring) -> Iterator[Frame]:
         task, tools, outcome = self._task, self._tools, self._outcome

@@ -1,6 +1,6 @@
-"""The best views of each face of a chunk, and what the recogniser says of them.
+"""The best views of each face of a chunk, and what recogniser and classifier say of them.
 
-The recogniser is slow, and a blurred or turned face tells it little: so it sees only the best few
+They are slow, and a blurred or turned face tells them little: so they see only the best few
 pictures of each run (``scheduler.runs``). A picture's quality depends on its own frame alone, and
 the best of the parts' best are the best of the whole: the portraits of a track come out the same,
 bit for bit, wherever chunks begin.
@@ -15,13 +15,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from actors.recognizer import Recognizer, sharpness, view
+from actors.fairface import FairFace
+from actors.recognizer import Embedder, cut, frontal, sharpness
 from kernels.api import Kernels
 from kernels.cuts import LEAST
 from kernels.geometry import Affine
 from kernels.picture import Picture
+from scheduler.classes import FaceClass
 from scheduler.runs import BUCKET, PORTRAITS, RunCounter, best_portraits, crowding
-from scheduler.tracks import PORTRAITS_SCHEMA, FaceObservation
+from scheduler.tracks import PORTRAITS_SCHEMA, FaceObservation, float_lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,7 +31,19 @@ class _Portrait:
     frame: int
     place: int
     quality: float
-    chip: NDArray[np.uint8]
+    chips: tuple[NDArray[np.uint8], ...]
+    """One for each reader."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Row:
+    """A portrait that has been looked at."""
+
+    frame: int
+    place: int
+    quality: float
+    embedding: NDArray[np.float32]
+    seen: FaceClass | None
 
 
 @dataclass(slots=True)
@@ -54,23 +68,37 @@ class PortraitAlbum:
     """Collects the portraits of one chunk. Holds a few chips for each face in the picture.
 
     Args:
-        recognizer: embeds the best.
+        recognizer: embeds the best; None: nobody does.
         kernels: cuts the chips.
         display: float64 [2, 3], coded frame pixels -> upright display pixels.
+        classifier: classifies the best; None: nobody does. One of the two is needed.
     """
 
-    def __init__(self, recognizer: Recognizer, kernels: Kernels, display: Affine) -> None:
+    def __init__(
+        self,
+        recognizer: Embedder | None,
+        kernels: Kernels,
+        display: Affine,
+        classifier: FairFace | None = None,
+    ) -> None:
         self._recognizer = recognizer
+        self._classifier = classifier
+        self._readers = [reader for reader in (recognizer, classifier) if reader is not None]
         self._kernels = kernels
         self._display = display
         self._counter = RunCounter()
         self._runs: dict[int, _Run] = {}
-        self._rows: list[tuple[int, int, float, NDArray[np.float32]]] = []
+        self._rows: list[_Row] = []
 
     @property
     def embedded(self) -> int:
         """How many faces the recogniser has looked at so far."""
-        return len(self._rows)
+        return len(self._rows) if self._recognizer else 0
+
+    @property
+    def classified(self) -> int:
+        """How many faces the classifier has looked at so far."""
+        return len(self._rows) if self._classifier else 0
 
     def add(
         self, picture: Picture, frame: int, faces: Sequence[FaceObservation], change: float
@@ -99,18 +127,18 @@ class PortraitAlbum:
     def table(self) -> pa.Table:
         """The portraits after ``PORTRAITS_SCHEMA``, by frame and place. Ends the album."""
         self._close(None)
-        self._rows.sort(key=lambda row: row[:2])
-        frames, places, qualities, embeddings = (
-            zip(*self._rows, strict=True) if self._rows else ((), (), (), ())
-        )
-        flat = np.concatenate(embeddings) if embeddings else np.empty(0, np.float32)
-        size = PORTRAITS_SCHEMA.field("embedding").type.list_size
+        rows = sorted(self._rows, key=lambda row: (row.frame, row.place))
+        unseen = FaceClass(gender=-1, age=-1, race=-1)
+        seen = [row.seen or unseen for row in rows]
         return pa.Table.from_arrays(
             [
-                pa.array(frames, pa.int64()),
-                pa.array(places, pa.int32()),
-                pa.array(qualities, pa.float32()),
-                pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), size),
+                pa.array([row.frame for row in rows], pa.int64()),
+                pa.array([row.place for row in rows], pa.int32()),
+                pa.array([row.quality for row in rows], pa.float32()),
+                float_lists([row.embedding for row in rows]),
+                pa.array([one.gender for one in seen], pa.int8()),
+                pa.array([one.age for one in seen], pa.int8()),
+                pa.array([one.race for one in seen], pa.int8()),
             ],
             schema=PORTRAITS_SCHEMA,
         )
@@ -124,22 +152,39 @@ class PortraitAlbum:
         free: float,
         run: _Run,
     ) -> None:
-        seen = view(face.landmarks, self._display)
         fmt = picture.format
         box = face.box.astype(np.float64)
-        bound = seen.frontal * face.visible * free * _inside(box, fmt.width, fmt.height)
+        turned = frontal(face.landmarks, self._display)
+        bound = turned * face.visible * free * _inside(box, fmt.width, fmt.height)
         if not run.wants(frame, bound):
             return
-        chip = self._recognizer.chip(picture, seen, self._kernels)
+        first, *others = self._readers
+        chip = cut(first, picture, face.landmarks, self._display, self._kernels)
         # As the table keeps it: what is compared here is what is compared after the stitch.
         quality = float(np.float32(bound * sharpness(chip)))
-        run.add(_Portrait(frame=frame, place=place, quality=quality, chip=chip))
+        if not run.wants(frame, quality):
+            return
+        chips = [
+            cut(other, picture, face.landmarks, self._display, self._kernels) for other in others
+        ]
+        run.add(_Portrait(frame=frame, place=place, quality=quality, chips=(chip, *chips)))
 
     def _close(self, now: int | None) -> None:
-        """Embed the runs that have ended before a frame; None: all."""
+        """Look at the portraits of the runs that have ended before a frame; None: of all."""
         for number in [n for n, run in self._runs.items() if now is None or run.last < now]:
-            for p in self._runs.pop(number).kept:
-                self._rows.append((p.frame, p.place, p.quality, self._recognizer.embed(p.chip)))
+            self._rows += [self._read(portrait) for portrait in self._runs.pop(number).kept]
+
+    def _read(self, portrait: _Portrait) -> _Row:
+        first, last = portrait.chips[0], portrait.chips[-1]
+        return _Row(
+            frame=portrait.frame,
+            place=portrait.place,
+            quality=portrait.quality,
+            embedding=(
+                self._recognizer.embed(first) if self._recognizer else np.empty(0, np.float32)
+            ),
+            seen=self._classifier.classify(last) if self._classifier else None,
+        )
 
 
 def _inside(box: NDArray[np.float64], width: int, height: int) -> float:

@@ -131,8 +131,7 @@ def _index(
         if not last:
             last = max(1, round(1 / (rate or Fraction(25)) / time_base))
         place = {value: frame for frame, value in enumerate(pts)}
-        entries = cast(Iterable[SideData], first.side_data)
-        side = {entry.type.name: bytes(entry) for entry in entries}
+        side = _side_data(first)
         matrix = side.get("DISPLAYMATRIX", b"")
         return VideoIndex(
             path=str(where),
@@ -159,6 +158,18 @@ def _index(
             content_light=_light(side.get("CONTENT_LIGHT_LEVEL", b"")),
             counted=counted,
         )
+
+
+def _side_data(frame: VideoFrame) -> dict[str, bytes]:
+    """A frame's side data by FFmpeg's name; none where PyAV cannot read it.
+
+    PyAV 18 has no name for the EXIF data that FFmpeg 8 puts on frames of JPEG, and then gives none.
+    """
+    try:
+        entries = cast(Iterable[SideData], frame.side_data)
+        return {entry.type.name: bytes(entry) for entry in entries}
+    except ValueError:
+        return {}
 
 
 def _demux(container: InputContainer, stream: VideoStream) -> _Demuxed:

@@ -1,31 +1,38 @@
-"""What a face looks like, as 128 numbers: near for one person, far for two.
+"""What a face looks like, as numbers that are near for one person and far for two.
 
 Network: dlib's ResNet with 29 convolutions (Davis King, "High Quality Face Recognition with Deep
 Metric Learning", 2017; public-domain weights). It reads an aligned 150 x 150 picture. dlib aligns
-by five points of its own; here they come from the mesh, so that no second landmark network is
-needed, and the template is where those mesh points lie on average in chips that dlib aligned.
+by five points of its own; here they come from the face's landmarks, so that no second landmark
+network is needed, and the template is where the mesh's points lie on average in chips that dlib
+aligned.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.api import Kernels
-from kernels.geometry import Affine, apply, compose, similarity
+from kernels.geometry import Affine, Points, apply, compose, similarity
 from kernels.picture import Picture
 from scheduler.errors import ModelCorrupt
-from scheduler.tracks import EMBEDDING
+from scheduler.points import IBUG, MESH
 
 SIZE: Final = 150
-"""Side of the picture that the network reads, in pixels."""
-POINTS: Final = (263, 362, 33, 133, 2)
-"""Vertices of the mesh: outer and inner corner of the left eye, of the right eye, nose base."""
+"""Side of the picture that dlib's network reads, in pixels."""
+EMBEDDING: Final = 128
+"""Numbers of its answer."""
+POINTS: Final = {
+    MESH.count: (263, 362, 33, 133, 2),
+    IBUG.count: (45, 42, 36, 39, 33),
+    5: (0, 1, 2, 3, 4),
+}
+"""By number of landmarks: outer and inner corner of the left eye, of the right eye, nose base. Five
+are these themselves."""
 TEMPLATE: Final = np.array([[112.1, 46.6], [87.8, 47.3], [33.2, 46.1], [57.6, 47.1], [72.4, 81.7]])
 """Where they lie in the network's picture."""
 SHARP: Final = 10.0
@@ -34,38 +41,67 @@ TURNED: Final = 4.0
 """Deviation from the template, in pixels of the chip, that halves a view's worth."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class View:
-    """How a face stands before the camera, known from its landmarks alone."""
+class Reader(Protocol):
+    """A network that reads an upright, aligned picture of one face: a *chip*."""
 
-    affine: Affine
-    """float64 [2, 3], coded frame pixels -> the network's picture."""
-    frontal: float
-    """1 for a face seen from the front, less the more it is turned."""
+    @property
+    def size(self) -> int:
+        """Side of the chip in pixels."""
+        ...
+
+    def align(self, landmarks: Points) -> Affine:
+        """float64 [2, 3], display pixels -> chip, for landmarks [n, 2] in display pixels."""
+        ...
 
 
-def view(landmarks: NDArray[np.floating], display: Affine) -> View:
-    """The aligned view of a face.
+class Embedder(Reader, Protocol):
+    """A reader that says what a face looks like."""
+
+    def embed(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32 [n] for a chip uint8 [size, size, 3] R'G'B': the same bits for the same chip."""
+        ...
+
+
+def cut(
+    reader: Reader,
+    picture: Picture,
+    landmarks: NDArray[np.floating],
+    display: Affine,
+    kernels: Kernels,
+) -> NDArray[np.uint8]:
+    """uint8 [size, size, 3] R'G'B': the chip of a face.
 
     Args:
-        landmarks: [468, 2] in pixels of the coded picture.
+        reader: for whom.
+        picture: as decoded.
+        landmarks: [n, 2] in pixels of the coded picture.
         display: float64 [2, 3] coded frame pixels -> upright display pixels.
+        kernels: cut it.
     """
-    points = apply(display, landmarks[list(POINTS)])
-    aligned = similarity(points, TEMPLATE)
-    off = np.square(apply(aligned, points) - TEMPLATE).sum(axis=1).mean()
-    return View(affine=compose(aligned, display), frontal=1.0 / (1.0 + float(off) / TURNED**2))
+    affine = compose(reader.align(apply(display, landmarks)), display)
+    crop = kernels.crop(picture, affine, reader.size)
+    return np.asarray(np.rint(crop * np.float32(255)), np.uint8)
+
+
+def frontal(landmarks: NDArray[np.floating], display: Affine) -> float:
+    """1 for a face seen from the front, less the more it is turned: from its landmarks alone.
+
+    Args: as `cut`.
+    """
+    points = apply(display, landmarks[list(POINTS[len(landmarks)])])
+    off = np.square(apply(similarity(points, TEMPLATE), points) - TEMPLATE).sum(axis=1).mean()
+    return 1.0 / (1.0 + float(off) / TURNED**2)
 
 
 def sharpness(chip: NDArray[np.uint8]) -> float:
-    """0..1 of a ``Recognizer.chip``: small, blurred and unfocused faces have little of it."""
+    """0..1 of a chip: small, blurred and unfocused faces have little of it."""
     luma = cv2.cvtColor(chip, cv2.COLOR_RGB2GRAY)
     edges = np.abs(cv2.Laplacian(luma, cv2.CV_16S).astype(np.int64))
     return min(1.0, float(edges.sum()) / edges.size / SHARP)
 
 
 class Recognizer:
-    """Embeds faces.
+    """An ``Embedder``: dlib's.
 
     Args:
         model_path: dlib's ``dlib_face_recognition_resnet_model_v1.dat``.
@@ -87,13 +123,16 @@ class Recognizer:
                 "`farm models verify` finds damaged files, `farm models pull` fetches them anew",
             ) from error
 
-    def chip(self, picture: Picture, view: View, kernels: Kernels) -> NDArray[np.uint8]:
-        """uint8 [150, 150, 3] R'G'B': the aligned face that the network reads."""
-        crop = kernels.crop(picture, view.affine, SIZE)
-        return np.asarray(np.rint(crop * np.float32(255)), np.uint8)
+    @property
+    def size(self) -> int:
+        return SIZE
+
+    def align(self, landmarks: Points) -> Affine:
+        """See ``Reader``."""
+        return similarity(landmarks[list(POINTS[len(landmarks)])], TEMPLATE)
 
     def embed(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 [128], the same bits for the same chip. One thread, about 80 ms."""
+        """float32 [128]; see ``Embedder``. One thread, about 80 ms."""
         numbers = np.array(self._network.compute_face_descriptor(chip), np.float32)
         assert numbers.shape == (EMBEDDING,)
         return numbers

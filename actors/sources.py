@@ -10,13 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.detector import FaceDetector
-from actors.landmarker import FaceLandmarker
+from actors.detector import Detector
+from actors.fairface import FairFace
+from actors.landmarker import Landmarker
 from actors.mesh_swapper import SourceFace
 from actors.observer import FaceObserver
-from actors.recognizer import Recognizer, view
+from actors.recognizer import Embedder, cut
 from kernels.api import Kernels
 from kernels.picture import Picture, PictureFormat
+from scheduler.classes import FaceClass, agree
 from scheduler.errors import SourceAmbiguous, SourceUnreadable, SourceWithoutFace
 from scheduler.jobs import SwapSettings
 from scheduler.tracks import FaceObservation
@@ -24,8 +26,8 @@ from scheduler.tracks import FaceObservation
 
 def load_sources(
     swap: SwapSettings,
-    detector: FaceDetector,
-    landmarker: FaceLandmarker,
+    detector: Detector,
+    landmarker: Landmarker,
     kernels: Kernels,
     person: int = 0,
 ) -> tuple[SourceFace, ...]:
@@ -43,19 +45,19 @@ def load_sources(
     sources = []
     for path in swap.people[person]:
         rgb = read_picture(Path(path))
-        face = _choose(observer.observe(_as_picture(rgb), 0), path, swap.source_face)
+        face = _choose(observer.observe(as_picture(rgb), 0), path, swap.source_face)
         sources.append(SourceFace(image=rgb, landmarks=face.landmarks))
     return tuple(sources)
 
 
 def embed_pictures(
     paths: Sequence[str],
-    recognizer: Recognizer,
-    detector: FaceDetector,
-    landmarker: FaceLandmarker,
+    recognizer: Embedder,
+    detector: Detector,
+    landmarker: Landmarker,
     kernels: Kernels,
 ) -> NDArray[np.float64]:
-    """float64 [n, 128]: what the one face of each picture looks like.
+    """float64 [n, d]: what the one face of each picture looks like.
 
     Raises:
         SourceUnreadable, SourceWithoutFace, SourceAmbiguous: as ``load_sources``.
@@ -64,16 +66,37 @@ def embed_pictures(
     observer = FaceObserver(detector, landmarker, kernels, upright)
     rows = []
     for path in paths:
-        picture = _as_picture(read_picture(Path(path)))
+        picture = as_picture(read_picture(Path(path)))
         faces = observer.observe(picture, 0)
         if len(faces) > 1:
             raise SourceAmbiguous(
                 f"{len(faces)} faces are in {path!r}", "one face", "cut the picture to one face"
             )
         face = _choose(faces, path, None)
-        chip = recognizer.chip(picture, view(face.landmarks, upright), kernels)
+        rows.append(recognizer.embed(cut(recognizer, picture, face.landmarks, upright, kernels)))
+    return np.array(rows, np.float64)
+
+
+def embed_sources(
+    sources: Sequence[SourceFace], recognizer: Embedder, kernels: Kernels
+) -> NDArray[np.float64]:
+    """float64 [n, d]: what the faces that are put on look like."""
+    rows = []
+    for source in sources:
+        chip = cut(recognizer, as_picture(source.image), source.landmarks, np.eye(2, 3), kernels)
         rows.append(recognizer.embed(chip))
     return np.array(rows, np.float64)
+
+
+def classify_sources(
+    sources: Sequence[SourceFace], classifier: FairFace, kernels: Kernels
+) -> FaceClass:
+    """How the person of these pictures looks to the classifier."""
+    chips = [
+        cut(classifier, as_picture(source.image), source.landmarks, np.eye(2, 3), kernels)
+        for source in sources
+    ]
+    return agree([classifier.classify(chip) for chip in chips])
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -101,7 +124,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(bgr[..., ::-1])
 
 
-def _as_picture(rgb: NDArray[np.uint8]) -> Picture:
+def as_picture(rgb: NDArray[np.uint8]) -> Picture:
+    """A picture [h, w, 3] R'G'B' (sRGB) as the kernels take it."""
     height, width, _ = rgb.shape
     return Picture(
         format=PictureFormat(

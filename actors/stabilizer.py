@@ -24,6 +24,7 @@ from kernels.filters import (
     seam_band,
     settle_colour,
     trust,
+    worth,
 )
 from kernels.geometry import apply, invert
 from kernels.metrics import similarity_map, weighted_mean
@@ -158,7 +159,8 @@ class Stabilizer:
         sure = trust(followed)
         weight = np.zeros_like(sure)
         if settings.flow:
-            weight = HELD * trust(np.minimum(followed, agreement(halved(difference))))
+            small = halved(difference)
+            weight = HELD * trust(np.minimum(followed, agreement(small))) * worth(small)
         if settings.snap:
             weight = np.maximum(weight, HELD * sure * (alike > ALIKE))
         # Where the original is not alike either, it is the face that changed, not the swap.
@@ -171,8 +173,8 @@ class Stabilizer:
         if settings.seam and moved < STILL:
             width = max(2, round(SEAM * len(past.change) / 256 / 2))
             edge = HELD * sure * seam_band(mask, width)
-        small = cv2.merge([weight, weight, weight, edge])
-        difference *= cast(Floats, cv2.resize(small, now.shape[::-1]))
+        weights = cv2.merge([weight, weight, weight, edge])
+        difference *= cast(Floats, cv2.resize(weights, now.shape[::-1]))
         change += difference
 
 

@@ -6,14 +6,16 @@ as long as a ring's slots allow, and it notices by itself when it ends early.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from actors.compositor import Compositor
 from actors.decoder import Decoder
@@ -23,16 +25,20 @@ from actors.frames import Frame
 from actors.hands import HALO, HandTracker
 from actors.hashes import frame_hash
 from actors.lane_files import LaneFiles, write_table
-from actors.masks import MaskWriter
+from actors.masks import MaskWriter, PastedFace
+from actors.objects import ObjectFinder
 from actors.observer import FaceObserver
 from actors.occluder import Occluder
 from actors.portraits import PortraitAlbum
+from actors.sampler import FaceSampler
 from actors.stabilizer import Stabilizer
 from actors.swapper import Swapper
-from actors.toolbox import Toolbox
+from actors.toolbox import LaneKit, Toolbox
 from actors.tracker import Tracker, held_back, reach
-from actors.transport.shm import Ring
+from actors.transport.shm import MOST_SLOTS, Ring
+from kernels.api import Patch
 from kernels.geometry import Affine, display_affine
+from scheduler import appearances
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
 from scheduler.hands import HandObservation
@@ -63,13 +69,20 @@ def analysis_halo(job: JobSpec) -> int:
     return max(reach(job.analysis.interval), HALO if job.occlusion else 0)
 
 
-def slots_needed(task: LaneTask, slots: int) -> int:
-    """Slots of the ring for a task: what its stages hold back comes on top where ``slots`` are too
-    few. Analysis works on one interval of frames while the next is decoded."""
+def slots_needed(task: LaneTask, kit: LaneKit) -> int:
+    """Slots of the ring for a task: what its stages hold back comes on top where ``kit.slots`` are
+    too few. Analysis works on one interval of frames while the next is decoded; the swapper gathers
+    a batch of faces, at worst from as many frames."""
     if isinstance(task, AnalyseTask):
         interval = task.job.analysis.interval
-        return max(slots, held_back(interval) + interval)
-    return slots
+        return max(kit.slots, held_back(interval) + interval)
+    return kit.slots + swapper_hold(kit)
+
+
+def swapper_hold(kit: LaneKit) -> int:
+    """How many frames the swapper may hold back while it asks for the next: never so many that the
+    decoder could find no free slot for it."""
+    return max(min(kit.batch - 1, MOST_SLOTS - kit.slots), 0)
 
 
 def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
@@ -84,17 +97,31 @@ def detector(
     """Tracks faces and hands and measures changes; in the end writes the chunk's tables."""
     chunk, settings = task.chunk, task.job.analysis
     display = _display(task.index)
-    observer = FaceObserver(tools.detector, tools.landmarker, tools.kernels, display)
+    observer = FaceObserver(
+        tools.detector_for(settings.detector),
+        tools.landmarker_for(settings.landmarker),
+        tools.kernels,
+        display,
+    )
     tracker = Tracker(
         observer,
         FaceFollower(display),
         interval=settings.interval,
         expression=settings.expression,
+        min_overlap=settings.tracker_score,
     )
-    album = PortraitAlbum(tools.recognizer, tools.kernels, display) if task.job.identities else None
+    asked, album = task.job.portraits, None
+    if asked.any:
+        album = PortraitAlbum(
+            tools.embedder(asked.recognizer) if asked.recognizer else None,
+            tools.kernels,
+            display,
+            tools.classifier if asked.classes else None,
+        )
     hands = None
     if task.job.occlusion:
         hands = HandTracker(tools.palm_detector, tools.hand_landmarker, tools.kernels, display)
+    sampler = FaceSampler(tools.unwrapper, tools.kernels) if task.job.objects else None
     faces: list[FaceObservation] = []
     changes: list[tuple[int, float]] = []
     for tracked in tracker.track(frames, chunk.start, chunk.stop):
@@ -104,6 +131,8 @@ def detector(
             changes.append((at, tracked.change))
             if album is not None:
                 album.add(frame.picture, at, tracked.faces, tracked.change)
+            if sampler is not None:
+                sampler.add(frame.picture, at, tracked.faces)
         if hands is not None:
             seen = tracked.detected
             if seen is None and hands.looks_at(at):
@@ -123,6 +152,8 @@ def detector(
     if hands is not None:
         found = hands.result(chunk.start, chunk.stop)
         write_table(hand_tables.to_table(found), files.hands)
+    if sampler is not None:
+        write_table(sampler.table(), files.appearances)
     outcome.result = Analysis(
         chunk=task.chunk.index,
         faces_path=str(files.faces),
@@ -130,9 +161,12 @@ def detector(
         frames=len(changes),
         faces=len(faces),
         hands_path=str(files.hands) if hands is not None else "",
+        appearances_path=str(files.appearances) if sampler is not None else "",
         cpu_ms={},
         portraits_path=str(files.portraits) if album is not None else "",
         embedded=album.embedded if album is not None else 0,
+        classified=album.classified if album is not None else 0,
+        detected=observer.detected,
     )
 
 
@@ -148,21 +182,23 @@ def swapper(task: RenderTask, frames: Iterator[Frame], tools: Toolbox) -> Iterat
         for person in sorted(people)
     }
     stage = Swapper(face_swappers, tools.kernels, _display(task.index))
-    for frame in frames:
-        stage.swap(frame, faces.get(frame.handle.frame_index, ()))
-        yield frame
+    yield from stage.swap_frames(frames, faces, hold=swapper_hold(tools.kit))
 
 
 def compositor(
     task: RenderTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Steadies the crops and pastes them into the planes, behind the hands before them.
+    """Steadies the crops and pastes them into the planes, behind what is before them.
 
     Only the chunk's own frames are pasted. Writes the masks' table when the job asks for it.
     """
     stabilizer = Stabilizer(task.job.stabilize) if task.job.stabilize.any else None
-    stage, occluder = Compositor(tools.kernels), Occluder(tools.kernels)
-    hands = read_hands(task)
+    faces, hands = read_faces(task), read_hands(task)
+    objects = None
+    if task.job.objects:
+        samples = read_appearances(task, faces)
+        objects = ObjectFinder(samples, tools.unwrapper, tools.kernels)
+    stage, occluder = Compositor(tools.kernels), Occluder(tools.kernels, objects)
     with ExitStack() as stack:
         masks = None
         if task.job.record_masks:
@@ -173,12 +209,38 @@ def compositor(
             if stabilizer is not None:
                 stabilizer.stabilize(frame)
             if _inside(task.chunk, frame):
-                # After all filters: the hand's outline must never be blended over time.
-                occluder.occlude(frame, hands.get(frame.handle.frame_index, ()))
+                at = frame.handle.frame_index
+                seen = [] if masks is None else _blends(frame)
+                # After all filters: the outline must never be blended over time.
+                occluder.occlude(frame, hands.get(at, ()), faces.get(at, ()))
+                left = [] if masks is None else _blends(frame)
                 patches = stage.composite(frame)
                 if masks is not None:
-                    masks.add(frame.handle.frame_index, patches)
+                    masks.add(_pasted(frame, patches, seen, left))
             yield frame
+
+
+def _blends(frame: Frame) -> list[tuple[float, float]]:
+    """(largest value, sum) of each face's blend mask."""
+    masks = frame.crops[: frame.faces, ..., 3]
+    return [(float(mask.max()), float(mask.sum(dtype=np.float64))) for mask in masks]
+
+
+def _pasted(
+    frame: Frame,
+    patches: Sequence[Patch],
+    seen: Sequence[tuple[float, float]],
+    left: Sequence[tuple[float, float]],
+) -> Iterator[PastedFace]:
+    """What became of each face, from its blend mask before and after hands were cut out."""
+    for face, (patch, before, after) in enumerate(zip(patches, seen, left, strict=True)):
+        yield PastedFace(
+            frame=frame.handle.frame_index,
+            track=int(frame.tracks[face]),
+            patch=patch,
+            strength=before[0],
+            hidden=1 - after[1] / before[1] if before[1] else 0.0,
+        )
 
 
 def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iterator[Frame]:
@@ -186,7 +248,7 @@ def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iter
     job = task.job
     hashes: list[str] = []
     swapped = 0
-    with Encoder(task.index, job.encoder, LaneFiles(task).segment) as stage:
+    with Encoder(task.index, job.encoder, LaneFiles(task).segment, job.cut.rate) as stage:
         for frame in frames:
             if _inside(task.chunk, frame):
                 stage.encode(frame)
@@ -220,6 +282,18 @@ def read_hands(task: RenderTask) -> dict[int, list[HandObservation]]:
         return {}
     rows = hand_tables.from_table(_rows(task.job.hands, *span(task)))
     return {at: list(hands) for at, hands in groupby(rows, lambda hand: hand.frame)}
+
+
+def read_appearances(
+    task: RenderTask, faces: Mapping[int, Sequence[FaceObservation]]
+) -> dict[int, list[NDArray[np.uint8]]]:
+    """The samples of the tracks that the task swaps."""
+    tracks = {face.track for seen in faces.values() for face in seen}
+    if not tracks:
+        return {}
+    wanted = [("track", "in", sorted(tracks))]
+    table = pq.read_table(task.job.appearances, filters=wanted, use_threads=False)
+    return appearances.by_track(table)
 
 
 def _rows(path: str, start: int, stop: int) -> pa.Table:

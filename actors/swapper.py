@@ -1,12 +1,14 @@
 """The stage that puts a new face on each face of a frame.
 
-Which face, and how, is the business of a ``FaceSwapper``; this file cuts the crops for it and lays
-the results into the frame's slot, where the compositor finds them.
+Which face, and how, is the business of a ``FaceSwapper``; this file cuts the crops for it, gathers
+them over frames where it works on several at once, and has the results laid into the frames' slots,
+where the compositor finds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,48 +17,56 @@ from numpy.typing import NDArray
 from actors.frames import Frame
 from kernels.api import Kernels
 from kernels.geometry import apply, compose
+from kernels.picture import Picture
 from scheduler.tracks import FaceObservation
 
 
-class FaceSwapper(Protocol):
-    """Changes the face in an aligned crop. It keeps nothing from one call to the next.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AlignedFace:
+    """One face to swap. Coordinates: pixel centres on whole numbers."""
 
-    Coordinates: pixel centres on whole numbers. Colour: the stream's own R'G'B', 0..1.
-    """
+    picture: Picture
+    """The frame as decoded, for swappers that must see more than the crop."""
+    affine: NDArray[np.float64]
+    """[2, 3] frame pixels -> crop pixels."""
+    crop: NDArray[np.float32]
+    """[size, size, 3] the stream's own R'G'B', 0..1."""
+    landmarks: NDArray[np.float64]
+    """[n, 2] in crop pixels."""
+    out: NDArray[np.float32]
+    """[size, size, 4], to be filled: the swapped R'G'B' 0..1 and the blend mask 0..1, soft, zero at
+    the border. Where the mask is zero the frame keeps its pixels."""
+
+
+class FaceSwapper(Protocol):
+    """Changes faces in aligned crops. It keeps nothing from one face to the next."""
 
     @property
     def size(self) -> int:
         """Side of the crop in pixels."""
         ...
 
+    @property
+    def batch(self) -> int:
+        """How many faces it would like to be given at once; 1: it gains nothing from several."""
+        ...
+
     def affine(self, landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
         """The crop that the swapper wants of a face.
 
         Args:
-            landmarks: [468, 2] in upright square display pixels.
+            landmarks: [n, 2] in upright square display pixels.
         Returns: float64 [2, 3] display pixels -> crop pixels, a similarity.
         """
         ...
 
-    def swap(
-        self,
-        crop: NDArray[np.float32],
-        landmarks: NDArray[np.floating],
-        out: NDArray[np.float32],
-    ) -> None:
-        """Swap one face.
-
-        Args:
-            crop: float32 [size, size, 3] R'G'B' 0..1.
-            landmarks: [468, 2] in crop pixels.
-            out: float32 [size, size, 4], filled: the swapped R'G'B' 0..1 and the blend mask 0..1,
-                soft, zero well inside the border. Where the mask is zero the crop is unchanged.
-        """
+    def swap_all(self, faces: Sequence[AlignedFace]) -> None:
+        """Swap any number of faces, each as if it were alone: fills ``out`` of all."""
         ...
 
 
 class Swapper:
-    """Swaps the faces of a frame.
+    """Swaps the faces of frames.
 
     Args:
         face_swappers: by person, the size of all the same.
@@ -81,13 +91,43 @@ class Swapper:
         Raises:
             ValueError: more faces than the slot has room for.
         """
-        frame.faces = len(faces)
-        for i, face in enumerate(faces):
-            affine, crop, landmarks = self.prepare(frame, face)
-            frame.originals[i] = crop
-            frame.affines[i] = affine
-            frame.tracks[i] = face.track
-            self._face_swappers[face.person].swap(crop, landmarks, frame.crops[i])
+        for _ in self.swap_frames([frame], {frame.handle.frame_index: faces}, hold=0):
+            continue
+
+    def swap_frames(
+        self,
+        frames: Iterable[Frame],
+        faces: Mapping[int, Sequence[FaceObservation]],
+        *,
+        hold: int,
+    ) -> Iterator[Frame]:
+        """The frames in their order, each as ``swap`` leaves it.
+
+        A frame is held back until the faces of a person fill its swapper's batch, or ``hold``
+        frames are held already. How faces are gathered never changes what comes out.
+
+        Args:
+            frames: as decoded.
+            faces: to swap, by frame index.
+            hold: how many frames may be held back while the next is asked for.
+
+        Raises:
+            ValueError: more faces than a slot has room for.
+        """
+        held: list[Frame] = []
+        waiting: dict[int, list[AlignedFace]] = {}
+        for frame in frames:
+            seen = faces.get(frame.handle.frame_index, ())
+            frame.faces = len(seen)
+            for place, face in enumerate(seen):
+                waiting.setdefault(face.person, []).append(self._place(frame, place, face))
+            held.append(frame)
+            if len(held) > hold or self._due(waiting):
+                self._swap(waiting)
+                yield from held
+                held, waiting = [], {}
+        self._swap(waiting)
+        yield from held
 
     def prepare(
         self, frame: Frame, face: FaceObservation
@@ -98,3 +138,26 @@ class Swapper:
         affine = compose(aligned, self._display)
         crop = self._kernels.crop(frame.picture, affine, face_swapper.size)
         return affine, crop, apply(affine, face.landmarks)
+
+    def _place(self, frame: Frame, place: int, face: FaceObservation) -> AlignedFace:
+        affine, crop, landmarks = self.prepare(frame, face)
+        frame.originals[place] = crop
+        frame.affines[place] = affine
+        frame.tracks[place] = face.track
+        return AlignedFace(
+            picture=frame.picture,
+            affine=affine,
+            crop=frame.originals[place],
+            landmarks=landmarks,
+            out=frame.crops[place],
+        )
+
+    def _due(self, waiting: Mapping[int, Sequence[AlignedFace]]) -> bool:
+        """Whether there is nothing to wait for, or a batch is full."""
+        return not waiting or any(
+            len(faces) >= self._face_swappers[person].batch for person, faces in waiting.items()
+        )
+
+    def _swap(self, waiting: Mapping[int, Sequence[AlignedFace]]) -> None:
+        for person in sorted(waiting):
+            self._face_swappers[person].swap_all(waiting[person])

@@ -7,17 +7,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from actors.detector import FaceDetector
+from actors.arcface import ArcFace
+from actors.arcface_embedder import ArcFaceEmbedder
+from actors.detector import Detector, FaceDetector
+from actors.face_networks import (
+    CLASSIFIER,
+    RECOGNIZERS,
+    build_detector,
+    build_landmarker,
+)
+from actors.fairface import FairFace
 from actors.hand_landmarker import HandLandmarker
-from actors.landmarker import FaceLandmarker
+from actors.inference.networks import open_network
+from actors.inference.runtime import Runtime
+from actors.landmarker import FaceLandmarker, Landmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
+from actors.neural_tools import NeuralTools
 from actors.palms import PalmDetector
-from actors.recognizer import Recognizer
+from actors.recognizer import Embedder, Recognizer
 from actors.sources import load_sources
+from actors.swap_needs import MESH_SWAPPER, check_swap
 from actors.swapper import FaceSwapper
 from kernels.cpu import CpuKernels
-from scheduler.errors import SettingInvalid
+from kernels.mesh.unwrap import Unwrapper
+from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.jobs import SwapSettings
 
 DETECTOR: Final = "face_detection_full_range"
@@ -28,8 +42,8 @@ HANDS: Final = (PALM_DETECTOR, HAND_LANDMARKER)
 """Models that a job needs unless it ignores hands."""
 EMBEDDED: Final = (DETECTOR, LANDMARKER, *HANDS)
 """Models that a job needs by default."""
-RECOGNIZER: Final = "dlib_face_recognition_resnet_128"
-"""Needed by jobs that ask who is who."""
+RECOGNIZER: Final = RECOGNIZERS["dlib"]
+"""Needed by jobs that ask who is who, unless they name another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +56,9 @@ class LaneKit:
     """Of the networks and of OpenCV, in each process."""
     slots: int = 8
     """Frames that a lane holds at once: the bound of its memory."""
+    batch: int = 1
+    """Faces that a neural swapper sees at once, a power of two up to 64. On a CPU more than one
+    gains nothing (docs/neural-swappers.md)."""
     patience: float = 300.0
     """Seconds of silence after which a stage takes its neighbour for hung."""
 
@@ -56,7 +73,9 @@ class Toolbox:
 
     def __init__(self, kit: LaneKit) -> None:
         self.kit = kit
-        self._swappers: tuple[SwapSettings, int, dict[int, FaceSwapper]] | None = None
+        self._swappers: tuple[SwapSettings, int, list[FaceSwapper]] | None = None
+        self._detectors: dict[DetectorSettings, Detector] = {}
+        self._landmarkers: dict[LandmarkerSettings, Landmarker] = {}
 
     @cached_property
     def kernels(self) -> CpuKernels:
@@ -79,22 +98,86 @@ class Toolbox:
         return HandLandmarker(self._model(HAND_LANDMARKER), self.kit.threads)
 
     @cached_property
+    def unwrapper(self) -> Unwrapper:
+        return Unwrapper()
+
+    @cached_property
     def recognizer(self) -> Recognizer:
         return Recognizer(self._model(RECOGNIZER))
 
+    @cached_property
+    def arcface(self) -> ArcFaceEmbedder:
+        return ArcFaceEmbedder(ArcFace(self._network(RECOGNIZERS["arcface"])))
+
+    @cached_property
+    def classifier(self) -> FairFace:
+        return FairFace(self._network(CLASSIFIER))
+
+    def embedder(self, name: str) -> Embedder:
+        """The recogniser that ``scheduler.identities.SPACES`` knows by a name."""
+        return self.arcface if name == "arcface" else self.recognizer
+
+    def detector_for(self, settings: DetectorSettings) -> Detector:
+        """What looks for faces as a job asks."""
+        if settings == DetectorSettings():
+            return self.detector
+        if settings not in self._detectors:
+            self._detectors.clear()  # the networks of the last job make room before others come
+            self._detectors[settings] = build_detector(
+                settings, self._model, self._network, self.kit.threads
+            )
+        return self._detectors[settings]
+
+    def landmarker_for(self, settings: LandmarkerSettings) -> Landmarker:
+        """What puts points on faces as a job asks."""
+        if settings.model == "mesh":
+            return self.landmarker
+        if settings not in self._landmarkers:
+            self._landmarkers.clear()
+            self._landmarkers[settings] = build_landmarker(
+                settings, self._model, self._network, self.kit.threads
+            )
+        return self._landmarkers[settings]
+
     def face_swapper(self, swap: SwapSettings, crop_size: int, person: int = 0) -> FaceSwapper:
-        """The swapper that ``swap.model`` names, with the source face of a person set up."""
+        """The swapper that ``swap.model`` names, with the source face of a person set up.
+
+        Args:
+            crop_size: of the crops in the slots (``actors.swap_needs.swap_crop_size``).
+        """
         if self._swappers is None or self._swappers[:2] != (swap, crop_size):
-            self._swappers = (swap, crop_size, {})
-        ready = self._swappers[2]
-        if person not in ready:
-            if swap.model != "mesh":
-                raise SettingInvalid(
-                    f"the swapper {swap.model!r}", "mesh", "choose another with --swapper"
-                )
-            sources = load_sources(swap, self.detector, self.landmarker, self.kernels, person)
-            ready[person] = MeshSwapper(sources, crop_size)
-        return ready[person]
+            self._swappers = None  # the networks of the last job make room before others come
+            self._swappers = (swap, crop_size, self._make_swappers(swap, crop_size))
+        return self._swappers[2][person]
+
+    def _make_swappers(self, swap: SwapSettings, crop_size: int) -> list[FaceSwapper]:
+        check_swap(swap)
+        people = [
+            load_sources(swap, self.detector, self.landmarker, self.kernels, person)
+            for person in range(len(swap.people))
+        ]
+        tools = NeuralTools(
+            swap,
+            load=self._network,
+            path=self._model,
+            kernels=self.kernels,
+            batch=self.kit.batch,
+        )
+        swappers: list[FaceSwapper]
+        if swap.model == MESH_SWAPPER:
+            swappers = [MeshSwapper(sources, swap.crop_size or crop_size) for sources in people]
+        else:
+            swappers = tools.swappers(people)
+        if swap.enhancer.model:
+            swappers = [tools.enhanced(inner, crop_size) for inner in swappers]
+        return swappers
+
+    def _network(self, name: str) -> Runtime:
+        return open_network(self._store, name, threads=self.kit.threads)
 
     def _model(self, name: str) -> Path:
-        return ModelStore(self.kit.cache_dir).path(name)
+        return self._store.path(name)
+
+    @cached_property
+    def _store(self) -> ModelStore:
+        return ModelStore(self.kit.cache_dir)

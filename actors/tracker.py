@@ -7,6 +7,9 @@ the mesh looks once at the place that this gives (or, where expression does not 
 is the answer). A face that one of two keyframes misses lives from the other as far as flow and
 mesh confirm it, and at most to the missing one.
 
+A frame that repeats the one before, sample for sample, has that one's faces: nothing is computed
+twice for it. That goes from keyframe to keyframe and no further.
+
 So a frame's faces depend on nothing but the frames up to `reach` away, whatever chunk it is in.
 """
 
@@ -14,22 +17,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from actors.detector import overlap
 from actors.follower import FaceFollower, Place, meet
 from actors.frames import Frame
 from actors.landmarker import Mesh
 from actors.observer import FaceObserver, observation
 from kernels.cuts import REACH, luma_change, small_luma, starts_shot
 from kernels.flow import Luma, flow_luma, luma_step
+from kernels.picture import Picture
+from scheduler.boxes import overlap
 from scheduler.tracks import FaceObservation
-
-MIN_OVERLAP: Final = 0.3
-"""Least intersection over union for a carried face and a detected one to be the same."""
 
 
 def reach(interval: int) -> int:
@@ -61,10 +61,14 @@ class _Held:
 
     frame: Frame
     change: float
+    repeats: bool = False
+    """It is the frame before, sample for sample."""
     shot: bool = False
     """It is the first of a shot."""
     keyed: list[FaceObservation] | None = None
     """What the detector gave; None: it was not asked."""
+    again: dict[int, FaceObservation] = field(default_factory=dict)
+    """What the mesh says of them, by their place, once it was asked."""
     found: list[FaceObservation] = field(default_factory=list)
     """What was found without it, best first."""
 
@@ -82,6 +86,8 @@ class Tracker:
         interval: frames from one keyframe to the next, 1 or more.
         expression: whether the mesh looks at each frame. Without, landmarks between keyframes are
             carried: right for the pose, but a mouth or an eyelid moves less than it does.
+        min_overlap: least intersection over union for a carried face and a detected one to be the
+            same.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class Tracker:
         *,
         interval: int = 6,
         expression: bool = True,
+        min_overlap: float = 0.3,
     ) -> None:
         if interval < 1:
             raise ValueError(f"keyframes every {interval} frames; wanted 1 or more")
@@ -98,6 +105,7 @@ class Tracker:
         self._follower = follower
         self._interval = interval
         self._expression = expression
+        self._min_overlap = min_overlap
 
     def track(self, frames: Iterable[Frame], start: int, stop: int) -> Iterator[TrackedFrame]:
         """All frames in order, with the faces of frames [start, stop).
@@ -129,7 +137,7 @@ class Tracker:
     def _give(self, held: _Held, start: int, stop: int) -> TrackedFrame:
         faces: list[FaceObservation] = []
         if start <= held.at < stop:
-            keyed = [self._again(held, face) for face in held.keyed or ()]
+            keyed = [self._again(held, place) for place in range(len(held.keyed or ()))]
             faces = self._observer.apart([*keyed, *held.found])
         return TrackedFrame(frame=held.frame, change=held.change, faces=faces, detected=held.keyed)
 
@@ -138,24 +146,45 @@ class Tracker:
         first, last = held[0], held[-1]
         if last.at < start or first.at >= stop:
             return
-        before, after = self._key(first), self._key(last)
+        before = self._key(first)
+        if last.keyed is None and same_picture(first.frame.picture, last.frame.picture):
+            last.keyed = [replace(face, frame=last.at) for face in before]
+            for place in range(len(before)):
+                last.again[place] = replace(self._again(first, place), frame=last.at)
+        after = self._key(last)
         if not before and not after:
             return
         step = luma_step(first.frame.picture)
-        lumas = [flow_luma(each.frame.picture) for each in held]
+        lumas: list[Luma] = []
+        for each in held:
+            again = each.repeats and bool(lumas)
+            lumas.append(lumas[-1] if again else flow_luma(each.frame.picture))
         onward = self._follower.follow(before, lumas, step)
         back = [way[::-1] for way in self._follower.follow(after, lumas[::-1], step)]
-        pairs = _pairs(onward, back)
+        pairs = _pairs(onward, back, self._min_overlap)
         for one, other in pairs:
+            # Of a repetition, what is found where it began, be that in the chunk or not.
+            seen: dict[int, FaceObservation | None] = {}
             for at in range(1, len(held) - 1):
                 if start <= held[at].at < stop:
-                    share = at / (len(held) - 1)
-                    place = meet(onward[one][at], back[other][at], share)
-                    self._find(held[at], place, before[one], after[other], share)
+                    origin = _origin(held, at)
+                    if not origin:
+                        seen[0] = self._again(first, one)
+                    elif origin not in seen:
+                        share = origin / (len(held) - 1)
+                        there = meet(onward[one][origin], back[other][origin], share)
+                        seen[origin] = self._find(
+                            held[origin], there, before[one], after[other], share
+                        )
+                    face = seen[origin]
+                    if face is not None:
+                        held[at].found.append(replace(face, frame=held[at].at))
         for one in set(range(len(onward))) - {one for one, _ in pairs}:
-            self._outlive(held[1:], onward[one][1:], before[one])
+            same = [each.repeats for each in held[1:]]
+            self._outlive(held[1:], onward[one][1:], same, self._again(first, one))
         for other in set(range(len(back))) - {other for _, other in pairs}:
-            self._outlive(held[-2::-1], back[other][-2::-1], after[other])
+            same = [each.repeats for each in held[:0:-1]]
+            self._outlive(held[-2::-1], back[other][-2::-1], same, self._again(last, other))
 
     def _find(
         self,
@@ -164,48 +193,64 @@ class Tracker:
         before: FaceObservation,
         after: FaceObservation,
         share: float,
-    ) -> None:
-        """Adds a face that is on both keyframes around a frame."""
+    ) -> FaceObservation | None:
+        """A face that is on both keyframes around a frame."""
         score = (1.0 - share) * before.score + share * after.score
         if self._expression or place.lost:
-            face = self._look(held, place, score)
-        else:
-            presence = (1.0 - share) * before.visible + share * after.visible
-            mesh = Mesh(landmarks=place.points, presence=presence)
-            face = observation(held.at, mesh, score)
-        if face is not None:
-            held.found.append(face)
+            seen = self._look(held, place, score)
+            if seen is not None or place.lost or not self._observer.guesses:
+                return seen
+        presence = (1.0 - share) * before.visible + share * after.visible
+        return observation(held.at, Mesh(landmarks=place.points, presence=presence), score)
 
     def _outlive(
-        self, held: Sequence[_Held], places: Sequence[Place], face: FaceObservation
+        self,
+        held: Sequence[_Held],
+        places: Sequence[Place],
+        same: Sequence[bool],
+        face: FaceObservation,
     ) -> None:
         """Adds a face that is on one keyframe only, away from it for as long as it is confirmed.
 
-        The mesh looks at each frame, in the chunk or not: where it ends must not depend on that.
+        The landmarker looks at each frame, in the chunk or not: where it ends must not depend on
+        that.
+
+        Args:
+            held, places: of the frames, in the order of the way.
+            same: whether the picture is that of the frame before on the way.
+            face: on the keyframe.
         """
-        for each, place in zip(held, places, strict=True):
-            seen = None if place.lost else self._look(each, place, face.score)
-            if seen is None:
-                return
-            each.found.append(seen)
+        score = face.score
+        for each, place, repeated in zip(held, places, same, strict=True):
+            if repeated:
+                face = replace(face, frame=each.at)
+            else:
+                seen = None if place.lost else self._look(each, place, score)
+                if seen is None:
+                    return
+                face = seen
+            each.found.append(face)
 
     def _look(self, held: _Held, place: Place, score: float) -> FaceObservation | None:
         """The mesh of the face at a place, unless there is none, or another's."""
         face = self._observer.look(held.frame.picture, held.at, place.points, score)
-        if face is None or float(overlap(face.box, place.box[None])[0]) < MIN_OVERLAP:
+        if face is None or overlap(face.box, place.box) < self._min_overlap:
             return None
         return face
 
-    def _again(self, held: _Held, face: FaceObservation) -> FaceObservation:
+    def _again(self, held: _Held, place: int) -> FaceObservation:
         """A keyframe's face, looked at as those between keyframes are.
 
         The mesh answers a little differently for each square that it is shown. It shakes less
         when all squares come from where the face was thought to be, not some from the detector.
         """
+        face = (held.keyed or [])[place]
         if self._interval == 1 or not self._expression:
             return face
-        place = Place(points=face.landmarks.astype(np.float64), confidence=1.0)
-        return self._look(held, place, face.score) or face
+        if place not in held.again:
+            known = Place(points=face.landmarks.astype(np.float64), confidence=1.0)
+            held.again[place] = self._look(held, known, face.score) or face
+        return held.again[place]
 
     def _key(self, held: _Held) -> list[FaceObservation]:
         """The faces that the detector finds; it is asked once."""
@@ -223,7 +268,9 @@ def _with_shots(frames: Iterable[Frame]) -> Iterator[_Held]:
         luma = small_luma(frame.picture)
         change = 0.0 if before is None else luma_change(before, luma)
         before = luma
-        waiting.append(_Held(frame, change))
+        repeats = change == 0.0 and bool(waiting)
+        repeats = repeats and same_picture(waiting[-1].frame.picture, frame.picture)
+        waiting.append(_Held(frame, change, repeats))
         changes.append(change)
         if len(waiting) > REACH:
             held = waiting.popleft()
@@ -236,12 +283,26 @@ def _with_shots(frames: Iterable[Frame]) -> Iterator[_Held]:
         yield held
 
 
-def _pairs(onward: list[list[Place]], back: list[list[Place]]) -> list[tuple[int, int]]:
+def same_picture(one: Picture, other: Picture) -> bool:
+    """Whether all samples of two pictures of one format are equal."""
+    return all(map(np.array_equal, one.planes, other.planes))
+
+
+def _origin(held: Sequence[_Held], at: int) -> int:
+    """The first of the frames up to ``at`` that show the same picture without a break."""
+    while at and held[at].repeats:
+        at -= 1
+    return at
+
+
+def _pairs(
+    onward: list[list[Place]], back: list[list[Place]], min_overlap: float
+) -> list[tuple[int, int]]:
     """Which face of the first frame is which of the last: by overlap in both, best first."""
     overlaps = sorted(
         (
             (
-                -sum(float(overlap(one[at].box, other[at].box[None])[0]) for at in (0, -1)) / 2,
+                -sum(overlap(one[at].box, other[at].box) for at in (0, -1)) / 2,
                 first,
                 second,
             )
@@ -251,7 +312,7 @@ def _pairs(onward: list[list[Place]], back: list[list[Place]]) -> list[tuple[int
     )
     pairs: list[tuple[int, int]] = []
     for negative, first, second in overlaps:
-        if -negative < MIN_OVERLAP:
+        if -negative < min_overlap:
             break
         if all(first != one and second != other for one, other in pairs):
             pairs.append((first, second))

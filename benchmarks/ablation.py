@@ -1,6 +1,7 @@
 """What each temporal filter does to real clips, one at a time and together.
 
-    python benchmarks/ablation.py [--quick] [--clips NAME ...] [--json FILE] [--pictures FOLDER]
+    python benchmarks/ablation.py [--quick] [--clips NAME ...] [--arms NAME ...] [--no-smooth]
+                                  [--json FILE] [--pictures FOLDER]
 
 Per clip and choice of filters, inside the swapped region and along the source's own motion (dense
 flow of the source's frames, checked both ways):
@@ -10,6 +11,8 @@ flow of the source's frames, checked both ways):
   frames in which the source's eyes and mouth change most: what a filter smears shows here;
 - seam: warp at chunk borders (1 s chunks, warmed up as renders are) over the median elsewhere;
 - ms: CPU of the stabiliser a face on one thread.
+Faces are the farm's own: tracked and smoothed, or with --no-smooth as tracked. Their jitter (second
+difference of the landmarks over the distance between the eyes, median over frames) is printed too.
 ``direct`` is flow stabilisation done the usual way, on the picture and not on its change.
 """
 
@@ -44,14 +47,16 @@ from actors.toolbox import LaneKit, Toolbox
 from actors.transport.shm import Ring
 from cluster.inline import InlineExecutor
 from farm.config import load_settings
+from kernels.cuts import find_cuts
 from kernels.dense_flow import DisFlow
 from kernels.filters import carry, luma, trust
 from kernels.geometry import display_affine
-from kernels.metrics import luma_flicker, similarity_map, warping_error
+from kernels.metrics import known_motion, seam_ratio, similarity_map, unsteadiness
 from scheduler.chunks import Chunk
 from scheduler.events import TaskDone, TaskFailed
 from scheduler.jobs import AnalyseTask, Analysis, JobSpec, StabilizeSettings, SwapSettings
 from scheduler.media import VideoIndex
+from scheduler.smooth import smoothed
 from scheduler.stitch import Stitcher
 from scheduler.tracks import SCHEMA, FaceObservation, from_table
 
@@ -97,9 +102,9 @@ class Arm:
 
 
 def observe(
-    index: VideoIndex, frames: int, folder: Path, cache: Path
+    index: VideoIndex, frames: int, folder: Path, cache: Path, *, smooth: bool
 ) -> dict[int, FaceObservation]:
-    """The largest face of each frame, by the farm's own analysis."""
+    """The largest face of each frame, by the farm's own analysis, stitch and smoothing."""
     swap = SwapSettings(sources=())
     (folder / "analysis").mkdir()
     job = JobSpec(
@@ -117,13 +122,30 @@ def observe(
             if isinstance(event, TaskFailed):
                 raise event.error
             if isinstance(event, TaskDone) and isinstance(event.result, Analysis):
-                table = Stitcher().extend(pq.read_table(event.result.faces_path, schema=SCHEMA))
-                rows = groupby(from_table(table), lambda face: face.frame)
-                return {at: max(faces, key=_area) for at, faces in rows}
+                changes = pq.read_table(event.result.frames_path)["change"].to_numpy()
+                cuts = find_cuts(changes.astype(np.float32))
+                rough = pq.read_table(event.result.faces_path, schema=SCHEMA)
+                tables = [Stitcher(cuts=cuts).extend(rough)]
+                parts = smoothed(tables, cuts=cuts) if smooth else iter(tables)
+                faces = [face for part in parts for face in from_table(part)]
+                rows = groupby(faces, lambda face: face.frame)
+                return {at: max(seen, key=_area) for at, seen in rows}
 
 
 def _area(face: FaceObservation) -> float:
     return float(np.prod(face.box[2:] - face.box[:2]))
+
+
+def jitter(faces: dict[int, FaceObservation]) -> float:
+    """Percent of the distance between the outer eye corners; median over triples of frames."""
+    bends = []
+    for at, face in faces.items():
+        near = [faces.get(at - 1), faces.get(at + 1)]
+        if all(other is not None and other.track == face.track for other in near):
+            a, b, c = (f.landmarks.astype(np.float64) for f in (near[0], face, near[1]) if f)
+            bend = np.square(a - 2 * b + c).sum(axis=1).mean() ** 0.5
+            bends.append(bend / float(np.hypot(*(b[EYES[1][0]] - b[EYES[0][0]]))))
+    return 100 * float(np.median(bends))
 
 
 def frames_of(index: VideoIndex, stop: int, layout: SlotLayout) -> Iterator[Frame]:
@@ -145,7 +167,9 @@ def features_of(face: FaceObservation, shape: tuple[int, int]) -> NDArray[np.boo
 class Clip:
     """Runs every arm over one clip, frame by frame."""
 
-    def __init__(self, path: Path, stop: int, source: Path, cache: Path, size: int) -> None:
+    def __init__(
+        self, path: Path, stop: int, source: Path, cache: Path, size: int, *, smooth: bool
+    ) -> None:
         self._index = index = probe(path)
         self._stop = min(stop, index.frames) if stop else index.frames
         self._tools = tools = Toolbox(LaneKit(cache_dir=cache))
@@ -154,7 +178,8 @@ class Clip:
             index.width, index.height, float(index.sample_aspect_ratio), index.rotation
         )
         swap = SwapSettings(sources=(str(source),))
-        self._swapper = Swapper(tools.face_swapper(swap, size), tools.kernels, display)
+        face_swappers = {0: tools.face_swapper(swap, size)}
+        self._swapper = Swapper(face_swappers, tools.kernels, display)
         self._compositor = Compositor(tools.kernels)
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._scratch = Frame(
@@ -163,7 +188,8 @@ class Clip:
             memoryview(bytearray(self._layout.nbytes)),
         )
         with tempfile.TemporaryDirectory() as folder:
-            self._faces = observe(index, self._stop, Path(folder), cache)
+            self._faces = observe(index, self._stop, Path(folder), cache, smooth=smooth)
+        self.jitter = jitter(self._faces)
 
     def run(
         self, arms: dict[str, Arm], keep: Callable[[str, int, Frame], None]
@@ -248,13 +274,10 @@ class Clip:
         box = np.s_[low[1] : high[1], low[0] : high[0]]
         a, b = (np.ascontiguousarray(plane[box]) for plane in source)
         forth, back = self._flow.calc(a, b, None), self._flow.calc(b, a, None)
-        # Where forth and back do not lead home the motion is not known.
-        sure = np.square(forth + carry(back, forth)).sum(-1) < 0.25
-        weight = mask[box] * sure
+        weight = mask[box] * known_motion(forth, back)
 
         def errors(now: NDArray[np.uint8], before: NDArray[np.uint8]) -> tuple[float, float]:
-            x, y = now[box].astype(np.float32), carry(before[box].astype(np.float32), forth)
-            return warping_error(x, y, weight), luma_flicker(x, y, weight)
+            return unsteadiness(now[box], before[box], forth, weight)
 
         own = errors(*source)
         features = features_of(face, mask.shape)[box]
@@ -280,7 +303,7 @@ def _summary(rows: NDArray[np.float64], border: NDArray[np.bool_]) -> dict[str, 
     }
     if border.any():
         excess = warp / np.maximum(own_warp, 1e-6)
-        result["seam"] = float(excess[border].mean() / np.median(excess[~border]))
+        result["seam"] = seam_ratio(excess, border) or 0.0
     return result
 
 
@@ -304,6 +327,8 @@ def main() -> None:
     names = ["wolfgang_langer", "single_face", "face_noface"]
     parser.add_argument("--clips", nargs="+", default=names)
     parser.add_argument("--quick", action="store_true", help="the first 50 frames of each clip")
+    parser.add_argument("--arms", nargs="+", default=[], help="off, and which others")
+    parser.add_argument("--no-smooth", action="store_true", help="faces as tracked")
     parser.add_argument("--size", type=int, default=256, help="side of the crops")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the rows")
@@ -319,18 +344,22 @@ def main() -> None:
             samples.path("astronaut"),
             settings.cache_dir,
             given.size,
+            smooth=not given.no_smooth,
         )
         strips = Strips(("off", "default", "all", "direct"))
-        result[name] = clip.run(arms_of(25), strips.add)
+        arms = {arm: it for arm, it in arms_of(25).items() if not given.arms or arm in given.arms}
+        result[name] = clip.run(arms, strips.add)
+        result[name]["landmarks"] = {"jitter_pct": clip.jitter}
         if given.pictures:
             given.pictures.mkdir(parents=True, exist_ok=True)
             strips.write(given.pictures / f"steady-{name.replace('_', '-')}.png")
-        print(f"\n{name}")
+        print(f"\n{name}: landmarks tremble by {clip.jitter:.3f} %")
         print(
             f"  {'filters':26}{'warp':>7}{'/own':>7}{'flicker':>9}{'/own':>7}"
             f"{'features':>10}{'seam':>7}{'ms':>6}"
         )
-        for arm, row in result[name].items():
+        for arm in arms:
+            row = result[name][arm]
             seam = f"{row['seam']:7.3f}" if "seam" in row else f"{'':7}"
             print(
                 f"  {arm:26}{row['warp']:7.3f}{row['warp_over_own']:7.3f}{row['flicker']:9.3f}"

@@ -66,7 +66,9 @@ class Film:
     """Standard deviation in codes of 255."""
     crf: int = 18
     rehearsal: int = 200
-    """Frames of the rehearsal; 0: none, its error then includes what the network always says."""
+    """Frames of the rehearsal; 0: none, its error then includes what the network always says. The
+    mean over poses that vary needs more: from 200 frames to 400 the errors of a turning head fell
+    by 2 to 7 %, of each way of seeing, and from there to 800 by 1 to 4 %."""
     shutter: float = 0.25
     """Part of the time between frames in which the shutter is open."""
 
@@ -132,11 +134,11 @@ def films(models: ModelStore, *, quick: bool) -> list[Film]:
         Film(name="portrait", group="rigid", scene=_sway(astronaut)),
         Film(name="slow", group="rigid", scene=_sway(other, speed=0.6)),
         Film(name="group", group="rigid", scene=_pan(group)),
-        Film(name="cuts", group="rigid", scene=_cuts(man, other), cuts=(25, 50, 75)),
-        Film(name="turn", group="turn", scene=_turn(astronaut)),
-        Film(name="look", group="turn", scene=_turn(man)),
-        Film(name="talk", group="mouth", scene=_talk(man)),
-        Film(name="speak", group="mouth", scene=_talk(other)),
+        Film(name="cuts", group="rigid", scene=_cuts(man, astronaut), cuts=(25, 50, 75)),
+        Film(name="turn", group="turn", scene=_turn(astronaut), rehearsal=400),
+        Film(name="look", group="turn", scene=_turn(man), rehearsal=400),
+        Film(name="talk", group="mouth", scene=_talk(man), rehearsal=400),
+        Film(name="speak", group="mouth", scene=_talk(other), rehearsal=400),
         Film(name="fast", group="fast", scene=_sway(man, speed=3.0)),
         Film(name="run", group="fast", scene=_sway(other, speed=3.0), shutter=0.5),
         Film(name="grain", group="hard", scene=_sway(man), noise=5.0, crf=28),

@@ -20,14 +20,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.segments import sync_folder
+from scheduler.appearances import SCHEMA as APPEARANCES_SCHEMA
 from scheduler.hands import SCHEMA as HANDS_SCHEMA
-from scheduler.jobs import AnalyseSettings, Analysis
+from scheduler.identities import SPACES
+from scheduler.jobs import AnalyseSettings, Analysis, PortraitSettings
+from scheduler.output import CutSettings
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, SCHEMA
 
 FACES: Final = "faces.parquet"
 FRAMES: Final = "frames.parquet"
 PORTRAITS: Final = "portraits.parquet"
 HANDS: Final = "hands.parquet"
+_PORTRAITS: Final = tuple(
+    PortraitSettings(recognizer=recognizer, classes=classes)
+    for recognizer in ("", *SPACES)
+    for classes in (False, True)
+)
+"""All that an entry may have, the least first."""
+APPEARANCES: Final = "appearances.parquet"
 
 
 class AnalysisCache:
@@ -45,23 +55,38 @@ class AnalysisCache:
         self._limit = limit
         self._program = program
 
-    def key(self, media: Path, settings: AnalyseSettings) -> str:
-        """The name under which the analysis of a film is kept. Reads the whole file."""
+    def key(self, media: Path, settings: AnalyseSettings, cut: CutSettings | None = None) -> str:
+        """The name under which the analysis of a film is kept. Reads the whole file.
+
+        Args:
+            cut: which of its frames were looked at; None: all.
+        """
         with media.open("rb") as file:
             film = hashlib.file_digest(file, "sha256").hexdigest()
-        return hashlib.sha256(f"{film}\n{settings}\n{self._program}".encode()).hexdigest()[:32]
+        name = f"{film}\n{settings}\n{self._program}"
+        name += "" if cut is None or cut.whole else f"\n{cut}"
+        return hashlib.sha256(name.encode()).hexdigest()[:32]
 
-    def find(self, key: str, *, identities: bool, occlusion: bool, folder: Path) -> Analysis | None:
+    def find(
+        self,
+        key: str,
+        *,
+        portraits: PortraitSettings,
+        occlusion: bool,
+        objects: bool,
+        folder: Path,
+    ) -> Analysis | None:
         """The analysis of the whole film as one chunk, or None.
 
         Args:
-            identities: whether portraits are needed; an entry that has them serves without, too.
+            portraits: which are needed; an entry that has more serves, too.
             occlusion: whether hands are needed; the settings behind ``key`` say the same.
+            objects: whether samples of the faces are needed; likewise.
             folder: the job's; the tables are linked or copied there, so that they stay while the
                 job needs them.
         """
-        for kind in ("p", "f") if not identities else ("p",):
-            entry = self._folder / f"{key}-{kind}"
+        for kept in filter(lambda kept: kept.serve(portraits), _PORTRAITS):
+            entry = self._entry(key, kept)
             try:
                 for path in sorted(entry.iterdir()):
                     _bring(path, folder / path.name)
@@ -69,10 +94,11 @@ class AnalysisCache:
             except FileNotFoundError:
                 continue  # never there, or just being evicted
             faces, frames = folder / FACES, folder / FRAMES
-            portraits, hands = folder / PORTRAITS, folder / HANDS
-            if not (faces.exists() and frames.exists() and portraits.exists() == (kind == "p")):
+            looks, hands = folder / PORTRAITS, folder / HANDS
+            appearances = folder / APPEARANCES
+            if not (faces.exists() and frames.exists() and looks.exists() == kept.any):
                 continue
-            if hands.exists() != occlusion:
+            if hands.exists() != occlusion or appearances.exists() != objects:
                 continue
             return Analysis(
                 chunk=0,
@@ -81,35 +107,45 @@ class AnalysisCache:
                 frames=pq.read_metadata(frames).num_rows,
                 faces=pq.read_metadata(faces).num_rows,
                 hands_path=str(hands) if occlusion else "",
+                appearances_path=str(appearances) if objects else "",
                 cpu_ms={},
-                portraits_path=str(portraits) if kind == "p" else "",
+                portraits_path=str(looks) if kept.any else "",
             )
         return None
 
-    def keep(self, key: str, analyses: Sequence[Analysis]) -> None:
+    def keep(self, key: str, analyses: Sequence[Analysis], portraits: PortraitSettings) -> None:
         """Publish the analyses of a film's chunks, in film order, as one entry.
+
+        Args:
+            portraits: those that they have.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        identities = bool(analyses[0].portraits_path)
-        entry = self._folder / f"{key}-{'p' if identities else 'f'}"
+        entry = self._entry(key, portraits)
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f".{uuid4().hex}.partial"
         temporary.mkdir()
         try:
             _join([a.faces_path for a in analyses], SCHEMA, temporary / FACES)
             _join([a.frames_path for a in analyses], FRAMES_SCHEMA, temporary / FRAMES)
-            if identities:
+            if portraits.any:
                 _join([a.portraits_path for a in analyses], PORTRAITS_SCHEMA, temporary / PORTRAITS)
             if analyses[0].hands_path:
                 _join([a.hands_path for a in analyses], HANDS_SCHEMA, temporary / HANDS)
+            if analyses[0].appearances_path:
+                paths = [a.appearances_path for a in analyses]
+                _join(paths, APPEARANCES_SCHEMA, temporary / APPEARANCES)
             sync_folder(temporary)
             with suppress(OSError):  # another process was faster: its entry is the same
                 temporary.rename(entry)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         self._evict(entry)
+
+    def _entry(self, key: str, portraits: PortraitSettings) -> Path:
+        kind = f"{portraits.recognizer or 'nobody'}{'-classes' if portraits.classes else ''}"
+        return self._folder / f"{key}-{kind}"
 
     def _evict(self, newest: Path) -> None:
         sizes = {}

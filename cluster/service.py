@@ -19,19 +19,25 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from actors.face_networks import check_faces
 from actors.muxer import check_container, join
 from actors.prober import probe
 from actors.stages import analysis_halo
+from actors.stills import Still, check_still, read_still, write_still, write_target
+from actors.swap_needs import swap_crop_size
 from cluster.analyses import AnalysisCache
+from cluster.appearances import write_appearances
 from cluster.executor import Executor
 from cluster.folders import claim, release
 from cluster.lane_reports import LaneReports
 from cluster.publish import publish_film, publish_hashes, publish_masks
+from cluster.records import RecordBook
 from cluster.stitching import FilmStitch, Stitched
 from kernels.cuts import find_cuts
 from kernels.geometry import display_affine
 from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
+from scheduler.classes import FaceClass
 from scheduler.errors import storage_error
 from scheduler.events import TaskDone, TaskProgress
 from scheduler.failure import Failure
@@ -51,6 +57,7 @@ from scheduler.media import VideoIndex
 from scheduler.progress import JobSnapshot
 from scheduler.tally import Tally
 from scheduler.tasks import Kind
+from scheduler.timeline import cut, localised, result_of, span_of
 
 POLL_SECONDS: Final = 0.2
 _DESK: Final = "desk"
@@ -61,12 +68,19 @@ _DESK: Final = "desk"
 class _Film:
     """What the service learns of the film while the job goes on."""
 
+    whole: VideoIndex
+    """Of the file."""
     index: VideoIndex
+    """Of the frames that are worked on (``scheduler.timeline``)."""
+    result: VideoIndex
+    """Of the result."""
+    still: Still | None = None
+    """The picture, where the target is one."""
     chunks: dict[Kind, tuple[Chunk, ...]] = field(default_factory=dict)
     analyses: dict[int, Analysis] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
     census: Census = field(default_factory=lambda: Census(0))
-    cuts: int = 0
+    cuts: tuple[int, ...] = ()
     stitched: Stitched | None = None
     crop_size: int = 0
     key: str = ""
@@ -94,6 +108,10 @@ class Survey:
     """CPU milliseconds by stage of the analysis, over the film."""
     embedded: int
     """Faces that the recogniser looked at."""
+    classified: int
+    """Faces that the classifier looked at."""
+    detected: int
+    """Pictures that the face detector looked at; as ``embedded`` 0 from the cache."""
 
 
 class JobService:
@@ -106,9 +124,11 @@ class JobService:
         watch: is told how far the job is, a few times a second.
         note: is told what the user should know though it stops nothing.
         marking: container metadata for the result (says that faces were altered, and by what).
-        embed_references: [n, 128] embeddings of the pictures in ``job.faces.references``;
+        embed_references: [n, d] embeddings of the pictures in ``job.faces.references``;
             only jobs that have some need it.
+        classify_source: how the face that is put on looks; only jobs with "auto" need it.
         analyses: where analyses are kept; None: nowhere.
+        records: where what reports need is kept of jobs that ask for it; None: nowhere.
     """
 
     def __init__(
@@ -120,7 +140,9 @@ class JobService:
         note: Callable[[str], None],
         marking: dict[str, str],
         embed_references: Callable[[JobSpec], NDArray[np.float64]] | None = None,
+        classify_source: Callable[[JobSpec], FaceClass] | None = None,
         analyses: AnalysisCache | None = None,
+        records: RecordBook | None = None,
     ) -> None:
         self._open_executor = open_executor
         self._check_sources = check_sources
@@ -128,7 +150,9 @@ class JobService:
         self._note = note
         self._marking = marking
         self._embed_references = embed_references
+        self._classify_source = classify_source
         self._analyses = analyses
+        self._records = records
         self._ledger = Ledger()
         self._reports = LaneReports(self._ledger)
         self._tally: Tally | None = None
@@ -144,15 +168,19 @@ class JobService:
             SwapfarmError: why the job cannot be finished.
         """
         began = time.monotonic()
+        check_faces(job)
         with self._folder(job, keep):
             film = self._probe(job)
-            for sentence in check_container(film.index, Path(job.output), job.encoder):
+            job = localised(job, film.whole)
+            for sentence in self._check_output(job, film):
                 self._note(sentence)
             self._check_sources(job)
             self._announce(job, "start")
             with closing(self._open_executor()) as executor:
                 self._drive(job, film, executor)
-            return self._summary(job, film, time.monotonic() - began)
+            summary = self._summary(job, film, time.monotonic() - began)
+            self._keep_record(job, film, summary)
+            return summary
 
     def survey(self, job: JobSpec) -> Survey:
         """Analyse and stitch, and render nothing: who is in the film, and what is to be done.
@@ -160,8 +188,10 @@ class JobService:
         Raises:
             SwapfarmError: why that is not possible.
         """
+        check_faces(job)
         with self._folder(job, keep=False):
             film = self._probe(job)
+            job = localised(job, film.whole)
             self._check_sources(job)
             began = time.monotonic()
             if film.cached:
@@ -179,13 +209,15 @@ class JobService:
                 index=film.index,
                 stitched=film.stitched,
                 census=film.census,
-                cuts=film.cuts,
+                cuts=len(film.cuts),
                 chunks=film.chunks["render"],
                 crop_size=film.crop_size,
                 cached=film.cached,
                 seconds=time.monotonic() - began,
                 cpu_ms=dict(cpu),
                 embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+                classified=sum(analysis.classified for analysis in film.analyses.values()),
+                detected=sum(analysis.detected for analysis in film.analyses.values()),
             )
 
     @contextmanager
@@ -206,14 +238,25 @@ class JobService:
 
     def _probe(self, job: JobSpec) -> _Film:
         self._announce(job, "probe")
-        index = probe(job.media)
-        film = _Film(index=index, census=Census(index.frames))
+        still = read_still(Path(job.media)) if job.still else None
+        if still is not None:
+            write_target(still, Path(job.still_target))
+        whole = probe(job.still_target if still else job.media)
+        index = cut(whole, job.cut)
+        film = _Film(
+            whole=whole,
+            index=index,
+            result=result_of(index, job.cut.rate, job.encoder.scale),
+            census=Census(index.frames),
+            still=still,
+        )
         if self._analyses is not None:
-            film.key = self._analyses.key(Path(job.media), job.analysis)
+            film.key = self._analyses.key(Path(job.media), job.analysis, job.cut)
             found = self._analyses.find(
                 film.key,
-                identities=job.identities,
+                portraits=job.portraits,
                 occlusion=job.occlusion,
+                objects=job.objects,
                 folder=Path(job.folder),
             )
             if found is not None and found.frames == index.frames:
@@ -222,6 +265,14 @@ class JobService:
                 film.analyses = {0: found}
                 film.chunks["analyse"] = (Chunk(index=0, start=0, stop=index.frames),)
         return film
+
+    def _check_output(self, job: JobSpec, film: _Film) -> tuple[str, ...]:
+        """What of the film the result will not have; asked before any work is done."""
+        output = Path(job.output)
+        if film.still is not None:
+            return check_still(film.still, output, job.image)
+        span = span_of(film.whole, film.index)
+        return check_container(film.result, output, job.encoder, job.sound, span)
 
     def _drive(
         self, job: JobSpec, film: _Film, executor: Executor, *, survey: bool = False
@@ -268,7 +319,7 @@ class JobService:
                     self._plan(job, film, "analyse", chunks)
             case "stitch":
                 if not film.cached:
-                    self._keep_analyses(film)
+                    self._keep_analyses(job, film)
                 chunks = self._stitch(job, film)
             case "join":
                 self._join(job, film)
@@ -322,14 +373,33 @@ class JobService:
             crop_size=film.crop_size,
         )
 
-    def _keep_analyses(self, film: _Film) -> None:
+    def _keep_analyses(self, job: JobSpec, film: _Film) -> None:
         if self._analyses is None:
             return
         analyses = [film.analyses[chunk.index] for chunk in film.chunks["analyse"]]
         try:
-            self._analyses.keep(film.key, analyses)
+            self._analyses.keep(film.key, analyses, job.portraits)
         except OSError as error:
             self._note(f"the analysis could not be kept for another time ({error.strerror})")
+
+    def _keep_record(self, job: JobSpec, film: _Film, summary: JobSummary) -> None:
+        if self._records is None or not job.report or film.stitched is None:
+            return
+        chunks = film.chunks["render"]
+        try:
+            self._records.keep(
+                job,
+                film.index,
+                chunks,
+                [film.segments[chunk.index] for chunk in chunks],
+                film.cuts,
+                film.stitched,
+                crop_size=summary.crop_size,
+                retries=summary.retries,
+                seconds=summary.seconds,
+            )
+        except OSError as error:
+            self._note(f"`farm report` will not know this job ({error.strerror or error})")
 
     def _stitch(self, job: JobSpec, film: _Film) -> tuple[Chunk, ...]:
         """Join the chunk tables, find the cuts and plan the renders."""
@@ -345,14 +415,19 @@ class JobService:
         references = None
         if job.faces.references and self._embed_references is not None:
             references = self._embed_references(job)
+        wanted = job.faces.wanted
+        if wanted.auto and self._classify_source is not None:
+            wanted = wanted.like(self._classify_source(job))
         stitch = FilmStitch(analyses, cuts, display)
-        film.stitched = stitch.write(job, references, film.census.add)
-        film.cuts = len(cuts)
+        film.stitched = stitch.write(job, references, film.census.add, wanted=wanted)
+        film.cuts = tuple(map(int, cuts))
         if job.occlusion:
             with pq.ParquetWriter(job.hands, HANDS) as writer:
                 for analysis in analyses:
                     writer.write_table(pq.read_table(analysis.hands_path, schema=HANDS))
-        film.crop_size = job.swap.crop_size or film.census.crop_size()
+        if job.objects:
+            write_appearances(analyses, Path(job.tracks), Path(job.appearances))
+        film.crop_size = swap_crop_size(job.swap, film.census.crop_size())
         chunks = plan_chunks(
             film.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup
         )
@@ -363,7 +438,17 @@ class JobService:
         self._tally = None
         self._announce(job, "join")
         segments = [film.segments[chunk.index] for chunk in film.chunks["render"]]
-        join(film.index, segments, Path(job.partial), marking=self._marking)
+        if film.still is not None:
+            write_still(film.still, segments, Path(job.partial), job.image, self._marking)
+        else:
+            join(
+                film.result,
+                segments,
+                Path(job.partial),
+                marking=self._marking,
+                sound=job.sound,
+                span=span_of(film.whole, film.index),
+            )
 
     def _publish(self, job: JobSpec, film: _Film) -> None:
         """Give the film and what goes with it their names: fsync, then rename."""
@@ -413,7 +498,7 @@ class JobService:
             tracks=film.stitched.tracks if film.stitched else 0,
             frames_with_faces=film.census.frames_with_faces,
             swapped_frames=sum(s.swapped_frames for s in film.segments.values()),
-            cuts=film.cuts,
+            cuts=len(film.cuts),
             chunks=len(film.segments),
             retries=self._retries(job),
             crop_size=film.crop_size,
@@ -424,4 +509,6 @@ class JobService:
             megapixels=film.index.width * film.index.height / 1e6,
             analysis_cached=film.cached,
             embedded=sum(analysis.embedded for analysis in film.analyses.values()),
+            classified=sum(analysis.classified for analysis in film.analyses.values()),
+            detected=sum(analysis.detected for analysis in film.analyses.values()),
         )

@@ -7,7 +7,7 @@ and persons; the second writes the joined rows. So memory holds a few bytes a fa
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, groupby
 
@@ -16,37 +16,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from cluster.film_portraits import Key, Portraits
 from kernels.geometry import Affine, apply
-from scheduler.identities import Identity, TrackLooks, find_identities
+from scheduler.classes import ClassFilter, FaceClass
+from scheduler.identities import SPACES, EmbeddingSpace, Identity, TrackLooks, find_identities
 from scheduler.jobs import Analysis, JobSpec
-from scheduler.runs import RunCounter, best_portraits
-from scheduler.selection import TrackFacts, cast_people, choose_people, rank, refer
+from scheduler.runs import RunCounter
+from scheduler.selection import (
+    TrackFacts,
+    cast_people,
+    choose_people,
+    keep_classes,
+    rank,
+    refer,
+    refer_to_frame,
+)
 from scheduler.smooth import smoothed
 from scheduler.stitch import Stitcher, places
 from scheduler.tracks import PORTRAITS_SCHEMA, SCHEMA, STITCHED_SCHEMA
-
-Key = tuple[int, int]
-"""(frame, place) of a row."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Portraits:
-    """All portraits of the film, in film order."""
-
-    keys: list[Key]
-    qualities: list[float]
-    embeddings: NDArray[np.float64]
-    """[n, 128]."""
-
-    def mean(self, chosen: Sequence[int]) -> NDArray[np.float64]:
-        """Mean embedding of some."""
-        mean: NDArray[np.float64] = self.embeddings[list(chosen)].mean(axis=0)
-        return mean
-
-    def best(self, members: Sequence[int]) -> list[int]:
-        """The best of some (``scheduler.runs.best_portraits``)."""
-        looks = [(self.keys[at][0], self.qualities[at]) for at in members]
-        return [members[at] for at in best_portraits(looks)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,19 +82,23 @@ class FilmStitch:
         job: JobSpec,
         references: NDArray[np.float64] | None,
         each: Callable[[pa.Table], None],
+        *,
+        wanted: ClassFilter | None = None,
     ) -> Stitched:
         """Write ``job.tracks`` (``scheduler.tracks.STITCHED_SCHEMA``).
 
         Args:
-            references: [n, 128] embeddings of the person that ``job.faces`` names, if it does.
+            references: [n, d] embeddings of the person that ``job.faces`` names, if it does.
             each: is shown each chunk's joined rows, in film order.
+            wanted: whom the job's filter keeps, where that is not ``job.faces.wanted`` itself.
 
         Raises:
             IdentityUnknown: the job names somebody who is not in the film.
         """
-        portraits = self._portraits() if job.identities else None
-        looks = self._looks(portraits) if portraits else {}
-        stitcher = Stitcher(cuts=self._cuts, looks=looks)
+        space = SPACES[job.recognizer]
+        portraits = self._portraits(space) if job.portraits.any else None
+        looks = self._looks(portraits) if portraits and job.identities else {}
+        stitcher = Stitcher(cuts=self._cuts, looks=looks, space=space)
         columns = ["frame", "box", "score"]
         numbers: list[NDArray[np.int32]] = []
         times: list[NDArray[np.int64]] = []
@@ -115,27 +106,32 @@ class FilmStitch:
         together: Counter[tuple[int, int]] = Counter()
         of_track: defaultdict[int, list[int]] = defaultdict(list)
         where: dict[Key, NDArray[np.float64]] = {}
+        shown: list[tuple[int, TrackFacts]] = []
         by_key = {key: at for at, key in enumerate(portraits.keys)} if portraits else {}
         for table in self._tables(columns):
             tracks = stitcher.number(table)
             numbers.append(tracks)
             frames, boxes = places(table)
             times.append(frames)
-            self._sum(sums, frames, boxes, np.asarray(table.column("score")), tracks)
+            scores = np.asarray(table.column("score"))
+            self._sum(sums, frames, boxes, scores, tracks)
             for frame, rows in _by_frame(frames):
+                if frame == job.faces.reference_frame:
+                    values = self._measure(boxes[rows], scores[rows])
+                    shown += zip(tracks[rows].tolist(), map(_facts, values), strict=True)
                 together.update(combinations(sorted(tracks[rows].tolist()), 2))
                 for place, row in enumerate(rows):
                     if (frame, place) in by_key:
                         of_track[int(tracks[row])].append(by_key[frame, place])
                         where[frame, place] = boxes[row]
-        identities = self._identities(portraits, sums, together, of_track) if portraits else ()
-        people: dict[int, int] | None = None
-        if job.swap.cast:
-            people = cast_people(job.swap.cast, identities)
-        elif references is not None:
-            people = refer(references, identities, job.faces.distance)
-        facts = {track: _facts(s) for track, s in sums.items()}
-        ranks = rank(facts, job.faces.order) if job.faces.mode == "one" else {}
+        identities: tuple[Identity, ...] = ()
+        if portraits and job.identities:
+            identities = self._identities(portraits, sums, together, of_track)
+        classes = portraits.classes_of(of_track) if portraits else {}
+        keep = wanted or job.faces.wanted
+        people = self._people(job, references, identities, shown, classes, list(sums), keep)
+        facts_of = {track: _facts(s.total / s.rows) for track, s in sums.items()}
+        ranks = rank(facts_of, job.faces.order) if job.faces.mode == "one" else {}
         chosen = [
             choose_people(job.faces, at, tracks, people, ranks)
             for at, tracks in zip(times, numbers, strict=True)
@@ -155,7 +151,7 @@ class FilmStitch:
                 each(joined)
                 writer.write_table(joined)
         named = {track for identity in identities for track in identity.tracks}
-        left = [track for track in sums if track not in named] if portraits else []
+        left = [track for track in sums if track not in named] if job.identities else []
         return Stitched(
             tracks=stitcher.tracks,
             identities=identities,
@@ -166,23 +162,43 @@ class FilmStitch:
             unknown_rows=sum(sums[track].rows for track in left),
         )
 
+    def _people(
+        self,
+        job: JobSpec,
+        references: NDArray[np.float64] | None,
+        identities: Sequence[Identity],
+        shown: Sequence[tuple[int, TrackFacts]],
+        classes: Mapping[int, FaceClass],
+        tracks: Sequence[int],
+        wanted: ClassFilter,
+    ) -> dict[int, int] | None:
+        """{track: person} of the faces that may be swapped; None: all of them."""
+        space, choice = SPACES[job.recognizer], job.faces
+        people: dict[int, int] | None = None
+        if job.swap.cast:
+            people = cast_people(job.swap.cast, identities)
+        elif references is not None:
+            distance = space.same if choice.distance is None else choice.distance
+            people = refer(references, identities, distance)
+        elif choice.mode == "reference" and choice.reference_frame is not None:
+            fit = keep_classes({track: 0 for track, _ in shown}, classes, wanted)
+            rows = [row for row in shown if row[0] in fit]
+            people = refer_to_frame(choice, rows, identities, space)
+        if wanted.any:
+            everybody = dict.fromkeys(tracks, 0)
+            people = keep_classes(everybody if people is None else people, classes, wanted)
+        return people
+
     def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         for analysis in self._analyses:
             yield pq.read_table(analysis.faces_path, columns=list(columns), use_threads=False)
 
-    def _portraits(self) -> Portraits:
+    def _portraits(self, space: EmbeddingSpace) -> Portraits:
         tables = [
             pq.read_table(a.portraits_path, schema=PORTRAITS_SCHEMA, use_threads=False)
             for a in self._analyses
         ]
-        table = pa.concat_tables(tables).combine_chunks()
-        flat = np.asarray(table.column("embedding").combine_chunks().flatten(), np.float64)
-        frames, at = table.column("frame").to_pylist(), table.column("place").to_pylist()
-        return Portraits(
-            keys=list(zip(frames, at, strict=True)),
-            qualities=table.column("quality").to_pylist(),
-            embeddings=flat.reshape(table.num_rows, -1),
-        )
+        return Portraits.read(tables, space)
 
     def _looks(self, portraits: Portraits) -> dict[Key, NDArray[np.float64]]:
         """The mean embedding of each run's best portraits, by the run's first row."""
@@ -208,10 +224,7 @@ class FilmStitch:
         scores: NDArray[np.float32],
         tracks: NDArray[np.int32],
     ) -> None:
-        corners = apply(self._display, boxes.reshape(-1, 2, 2))
-        centres = corners.mean(axis=1)
-        areas = np.abs(np.prod(corners[:, 1] - corners[:, 0], axis=1))
-        values = np.column_stack([centres, areas, scores.astype(np.float64)])
+        values = self._measure(boxes, scores)
         # One row after the other: a sum must not depend on where a chunk ends.
         for frame, track, value in zip(frames.tolist(), tracks.tolist(), values, strict=True):
             entry = sums[track]
@@ -219,6 +232,14 @@ class FilmStitch:
                 entry.first = frame
             entry.rows += 1
             entry.total += value
+
+    def _measure(
+        self, boxes: NDArray[np.float64], scores: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """[n, 4] x, y, area and score of each row, in display pixels."""
+        corners = apply(self._display, boxes.reshape(-1, 2, 2))
+        areas = np.abs(np.prod(corners[:, 1] - corners[:, 0], axis=1))
+        return np.column_stack([corners.mean(axis=1), areas, scores.astype(np.float64)])
 
     def _identities(
         self,
@@ -239,7 +260,7 @@ class FilmStitch:
                     embedding=portraits.mean(best) if best else None,
                 )
             )
-        return find_identities(looks, together)
+        return find_identities(looks, together, portraits.space)
 
 
 def _by_frame(frames: NDArray[np.int64]) -> Iterator[tuple[int, list[int]]]:
@@ -248,8 +269,8 @@ def _by_frame(frames: NDArray[np.int64]) -> Iterator[tuple[int, list[int]]]:
         yield frame, [at for at, _ in rows]
 
 
-def _facts(entry: _Sums) -> TrackFacts:
-    x, y, area, score = (entry.total / entry.rows).tolist()
+def _facts(values: NDArray[np.float64]) -> TrackFacts:
+    x, y, area, score = values.tolist()
     return TrackFacts(x=x, y=y, area=area, score=score)
 
 

@@ -15,10 +15,14 @@ from typing import Annotated, Final
 
 import typer
 
+from farm.commands import config as config_command
 from farm.commands import doctor, models
+from farm.commands.batch import batch
 from farm.commands.faces import faces
+from farm.commands.report import report
 from farm.commands.submit import submit
 from farm.config import load_settings
+from farm.options.flags import spread
 from farm.progress import JsonDisplay, printable
 from scheduler.errors import SettingInvalid, SwapfarmError
 
@@ -70,6 +74,9 @@ def farm(
     - `farm submit film.mp4 --source face.jpg`: makes film.swapped.mp4 beside the film
     - `farm submit film.mp4 -s face.jpg -o out.mp4 --contact-sheet out.png`: before and after, too
     - `farm faces film.mp4`: who is in it, to swap several people (`farm submit --swap A=face.jpg`)
+    - `farm batch -s 'faces/*.jpg' -t 'films/*.mp4' -o 'out/{target_name}{target_extension}'`: many
+    - `farm report film.swapped.mp4`: how good the result is, in numbers and as a page
+    - `farm config show`: every setting, and where its value comes from
     - `farm models list`: models, their licences, and what is here
 
     Swap only faces of people who agreed to it; results are marked as altered.
@@ -81,8 +88,11 @@ def farm(
 
 
 app.command("submit")(submit)
+app.command("batch")(batch)
 app.command("faces")(faces)
+app.command("report")(report)
 app.add_typer(models.app, name="models")
+app.add_typer(config_command.app, name="config")
 app.command("doctor")(doctor.doctor)
 
 
@@ -145,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A file name that is not UTF-8 is printed as the bytes that it is.
         sys.stdout.reconfigure(errors="surrogateescape")
     try:
-        result = app(args=arguments, prog_name="farm", standalone_mode=False)
+        result = app(args=spread(arguments), prog_name="farm", standalone_mode=False)
         sys.stdout.flush()
     except SwapfarmError as error:
         return _report(error, as_json)

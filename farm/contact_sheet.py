@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 from actors.film import frames_of, open_film, picture_stream
 from actors.formats import picture_format
 from actors.prober import probe
+from actors.stills import read_still
 from scheduler.errors import FramesLost, SettingInvalid, storage_error
 from scheduler.media import VideoIndex
+from scheduler.output import STILLS, CutSettings
+from scheduler.timeline import source_frames
 
 Image = NDArray[np.uint8]
 """[h, w, 3] R'G'B', 8 bits."""
 
+WHOLE: Final = CutSettings()
 CELL: Final = 480
 """Longest side of one frame on the sheet, in pixels."""
 GAP: Final = 8
@@ -154,14 +158,17 @@ def write_png(image: Image, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_contact_sheet(original: Path, result: Path, sheet: Path, frames: int = 6) -> None:
+def write_contact_sheet(
+    original: Path, result: Path, sheet: Path, frames: int = 6, cut: CutSettings = WHOLE
+) -> None:
     """Write a PNG with ``frames`` evenly spaced frames before and after.
 
     Args:
         original: the film as it was.
-        result: the film as it came out; frame for frame the same length.
+        result: the film as it came out.
         sheet: where the PNG goes; replaced if it is there.
         frames: how many frames at most.
+        cut: which of the film's frames the result shows.
 
     Raises:
         SettingInvalid: ``sheet`` is not named .png, or ``frames`` is not positive.
@@ -171,17 +178,48 @@ def write_contact_sheet(original: Path, result: Path, sheet: Path, frames: int =
     check_sheet_path(sheet)
     if frames < 1:
         raise SettingInvalid(f"{frames} frames", "one frame or more", "ask for more frames")
+    if original.suffix.lower() in STILLS:
+        photo = _still(original)
+        write_png(arrange([(photo, _fitted(_still(result), photo))], [""]), sheet)
+        return
     before, after = probe(original), probe(result)
-    if before.frames != after.frames:
+    shown = source_frames(before, cut)
+    if len(shown) != after.frames:
         raise FramesLost(
-            f"{original} has {before.frames} frames, {result} has {after.frames}",
-            "as many frames in the result as in the film",
+            f"{result} shows {len(shown)} frames of {original}, but has {after.frames}",
+            "as many frames in the result as it shows of the film",
             "render the film again",
         )
-    wanted = evenly(before.frames, frames)
-    pairs = list(zip(read_frames(before, wanted), read_frames(after, wanted), strict=True))
-    codes = [time_code(float(before.time(frame))) for frame in wanted]
+    wanted = evenly(after.frames, frames)
+    sources = [shown[frame] for frame in wanted]
+    pairs = [
+        (one, _fitted(other, one))
+        for one, other in zip(read_frames(before, sources), read_frames(after, wanted), strict=True)
+    ]
+    codes = [time_code(float(before.time(frame))) for frame in sources]
     write_png(arrange(pairs, codes), sheet)
+
+
+def _still(path: Path) -> Image:
+    """A picture, upright, without transparency, not larger than a cell."""
+    pixels = read_still(path).colours
+    if pixels.ndim == 2:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    height, width = pixels.shape[:2]
+    scale = CELL / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    shown = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return np.ascontiguousarray(shown[..., ::-1], np.uint8)
+
+
+def _fitted(image: Image, like: Image) -> Image:
+    """``image`` in the size of ``like``: a scaled result may be a pixel off."""
+    if image.shape == like.shape:
+        return image
+    height, width = like.shape[:2]
+    return np.asarray(cv2.resize(image, (width, height)), np.uint8)
 
 
 def check_sheet_path(sheet: Path) -> None:

@@ -21,7 +21,7 @@ def plan_facts(job: JobSpec, survey: Survey, book: RateBook, lanes: int) -> dict
         for chunk in survey.chunks
     ]
     return {
-        "video": index.path,
+        "video": job.media,
         "output": job.output,
         "frames": index.frames,
         "seconds": round(index.seconds, 3),

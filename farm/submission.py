@@ -6,34 +6,33 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
 from actors.muxer import FORMATS
 from farm.config import Settings
-from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
-from scheduler.jobs import (
-    AnalyseSettings,
-    EncoderSettings,
-    FaceChoice,
-    JobSpec,
-    Role,
-    StabilizeSettings,
-    SwapSettings,
+from farm.specs import (
+    analyse_settings,
+    cut_settings,
+    encoder_settings,
+    face_choice,
+    image_settings,
+    is_still,
+    recognizer,
+    sound_settings,
+    stabilize_settings,
+    swap_settings,
 )
-from scheduler.selection import MODES, ORDERS
-
-CODECS: Final = {
-    "libx264": ("veryfast", 18),
-    "libx265": ("fast", 20),
-    "libsvtav1": ("8", 26),
-    "ffv1": ("", 0),
-}
-"""Preset and CRF of each codec unless the user says otherwise: visually near lossless."""
+from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
+from scheduler.jobs import EncoderSettings, JobSpec, Role
+from scheduler.output import STILLS, CutSettings
 
 CONTAINERS: Final = tuple(FORMATS)
-SWAPPERS: Final = ("mesh",)
+HOLDS: Final = {
+    "ffv1": (".mp4", ".mkv"),
+    "libvpx-vp9": (".mp4", ".mkv", ".webm"),
+}
+"""Containers of codecs that not all of them hold; the first, where it can, keeps times exactly."""
 
 
 def new_job_id() -> str:
@@ -41,85 +40,32 @@ def new_job_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
-def encoder_settings(
-    settings: Settings, *, codec: str | None, preset: str | None, quality: int | None, pix_fmt: str
-) -> EncoderSettings:
-    """The encoder of a job: the command line over the settings file over the codec's defaults.
-
-    Raises:
-        SettingInvalid: no such codec, or a quality beyond its scale.
-    """
-    section = settings.encoder
-    chosen = codec or section.codec
-    if chosen not in CODECS:
-        raise SettingInvalid(
-            f"encoder {chosen!r}", "one of " + ", ".join(CODECS), "choose one with --encoder"
-        )
-    # A preset or quality from the settings file is meant for the codec that stands beside it.
-    of_section = section if chosen == section.codec else None
-    default_preset, default_quality = CODECS[chosen]
-    wanted = quality if quality is not None else of_section.quality if of_section else None
-    best = 63 if chosen == "libsvtav1" else 51
-    if wanted is not None and not 0 <= wanted <= best:
-        raise SettingInvalid(
-            f"quality {wanted} for {chosen}", f"a CRF of 0 (best) to {best}", "correct --quality"
-        )
-    return EncoderSettings(
-        codec=chosen,
-        preset=preset or (of_section.preset if of_section else "") or default_preset,
-        quality=default_quality if wanted is None else wanted,
-        pix_fmt=pix_fmt,
-        threads=section.threads,
-    )
-
-
-def stabilize_settings(filters: str | None, *, off: bool = False) -> StabilizeSettings:
-    """The temporal filters of a job.
-
-    Args:
-        filters: names with commas between them; None: the default ones.
-        off: none at all.
-
-    Raises:
-        SettingInvalid: a name that is no filter, or filters named and switched off.
-    """
-    names = [field.name for field in fields(StabilizeSettings)]
-    if filters is None:
-        return StabilizeSettings(**dict.fromkeys(names, False)) if off else StabilizeSettings()
-    if off:
-        raise SettingInvalid(
-            f"--stabilize {filters} with --no-stabilize", "one of them", "leave one of them out"
-        )
-    wanted = {name.strip() for name in filters.split(",")}
-    for name in sorted(wanted - set(names)):
-        raise SettingInvalid(
-            f"the filter {name!r}",
-            "some of " + ", ".join(names),
-            "write them as in --stabilize flow,seam; none at all: --no-stabilize",
-        )
-    return StabilizeSettings(**{name: name in wanted for name in names})
-
-
 def default_output(video: Path, codec: str) -> Path:
     """``film.mp4`` -> ``film.swapped.mp4`` beside it, in a container that holds the codec."""
-    suffix = video.suffix.lower() if video.suffix.lower() in CONTAINERS else ".mp4"
-    if codec == "ffv1" and suffix not in (".mp4", ".mkv"):
-        suffix = ".mp4"  # of those that hold it, the one that keeps times exactly
+    suffix = video.suffix.lower()
+    if suffix not in STILLS:
+        holds = HOLDS.get(codec, CONTAINERS)
+        suffix = suffix if suffix in holds else holds[0]
     return video.with_name(f"{video.stem}.swapped{suffix}")
 
 
-def check_output(output: Path, inputs: Sequence[Path], *, overwrite: bool) -> None:
+def check_output(
+    output: Path, inputs: Sequence[Path], kinds: Sequence[str], *, overwrite: bool
+) -> None:
     """Refuse an output that could not be written or would destroy something.
+
+    Args:
+        kinds: endings that it may have.
 
     Raises:
         OutputInvalid: it is an input, a folder, there already, or no known container.
         StorageUnwritable: its folder does not exist or may not be written to.
     """
     shown = repr(str(output))
-    if output.suffix.lower() not in CONTAINERS:
+    if output.suffix.lower() not in kinds:
         raise OutputInvalid(
             f"the output {shown} ends in {output.suffix or 'nothing'!r}",
-            "a film: " + ", ".join(CONTAINERS),
+            ("a picture: " if ".png" in kinds else "a film: ") + ", ".join(kinds),
             "give -o a name with one of these endings",
         )
     if output.is_dir():
@@ -181,49 +127,7 @@ def parse_swaps(swaps: Sequence[str]) -> tuple[Role, ...]:
     return tuple(Role(identity=name, sources=tuple(roles[name])) for name in sorted(roles))
 
 
-def face_choice(
-    *, faces: str | None, order: str | None, references: Sequence[Path], distance: float | None
-) -> FaceChoice:
-    """The choice that --faces, --face-order, --reference and --reference-distance describe.
-
-    Raises:
-        SettingInvalid: an unknown word, or options that do not go together.
-    """
-    mode = faces or ("reference" if references else "many")
-    if mode not in MODES:
-        raise SettingInvalid(f"--faces {mode}", "one of " + ", ".join(MODES), "choose one of these")
-    if (mode == "reference") != bool(references):
-        raise SettingInvalid(
-            f"--faces {mode} {'with' if references else 'without'} --reference",
-            "--faces reference together with --reference FACE",
-            "leave --faces out: --reference alone is enough",
-        )
-    if order is not None and mode != "one":
-        raise SettingInvalid(
-            f"--face-order with --faces {mode}",
-            "--faces one: of many, the order decides nothing",
-            "add --faces one, or leave the order out",
-        )
-    if order is not None and order not in ORDERS:
-        raise SettingInvalid(
-            f"--face-order {order}", "one of " + ", ".join(ORDERS), "choose one of these"
-        )
-    if distance is not None and not references:
-        raise SettingInvalid(
-            "--reference-distance without --reference", "a picture to compare with", "add one"
-        )
-    default = FaceChoice()
-    return FaceChoice(
-        mode=mode,
-        order=order or default.order,
-        references=tuple(str(absolute(path)) for path in references),
-        distance=default.distance if distance is None else distance,
-    )
-
-
-def survey_job_spec(
-    settings: Settings, *, video: Path, chunk_seconds: float | None = None, identities: bool = True
-) -> JobSpec:
+def survey_job_spec(settings: Settings, *, video: Path, identities: bool = True) -> JobSpec:
     """A job that is only surveyed (``farm faces``): it has nothing to put on and no output."""
     job_id = new_job_id()
     folder = settings.state_dir / "jobs" / job_id
@@ -232,9 +136,11 @@ def survey_job_spec(
         media=str(absolute(video)),
         output=str(folder / "survey.mp4"),
         folder=str(folder),
-        swap=SwapSettings(),
+        swap=swap_settings(settings),
         identities=identities,
-        chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
+        recognizer=recognizer(settings),
+        analysis=analyse_settings(settings),
+        chunk_seconds=settings.chunk_seconds,
     )
 
 
@@ -244,19 +150,10 @@ def build_job(
     video: Path,
     sources: Sequence[Path] = (),
     swaps: Sequence[str] = (),
-    faces: FaceChoice | None = None,
-    output: Path | None,
-    encoder: EncoderSettings,
-    stabilize: StabilizeSettings | None = None,
-    swapper: str = "mesh",
+    references: Sequence[Path] = (),
+    output: Path | None = None,
     source_face: int | None = None,
-    crop_size: int = 0,
-    occlusion: bool = True,
-    chunk_seconds: float | None = None,
-    smooth: bool = True,
     attempts: int = 3,
-    overwrite: bool = False,
-    work_dir: Path | None = None,
     masks: Path | None = None,
     hashes: Path | None = None,
 ) -> JobSpec:
@@ -265,55 +162,54 @@ def build_job(
     Raises:
         SettingInvalid, OutputInvalid, StorageUnwritable: what is wrong and how to mend it.
     """
-    if swapper not in SWAPPERS:
-        raise SettingInvalid(
-            f"swapper {swapper!r}", "one of " + ", ".join(SWAPPERS), "choose one with --swapper"
-        )
     cast = parse_swaps(swaps)
-    choice = faces or FaceChoice()
+    people = [str(absolute(path)) for path in references]
+    choice = face_choice(settings, people)
     if not sources and not cast:
         raise SettingInvalid(
             "neither --source nor --swap",
             "a picture of the face to put on",
             "add --source FACE, or --swap A=FACE to name who gets it",
         )
-    if cast and (sources or choice != FaceChoice()):
+    if cast and (sources or choice.mode != "many"):
         raise SettingInvalid(
             f"--swap beside {'--source' if sources else '--faces or --reference'}",
             "one way to say whose faces are swapped",
             "leave one of them out",
         )
     video = absolute(video)
-    pictures = [absolute(source) for source in sources]
-    given = [*pictures, *(Path(p) for role in cast for p in role.sources)]
-    given += [Path(p) for p in choice.references]
+    pictures = [str(absolute(source)) for source in sources]
+    given = [*pictures, *(picture for role in cast for picture in role.sources), *people]
+    still = is_still(video)
+    # A picture passes the lanes without loss; its own options count when it is written.
+    encoder = EncoderSettings(codec="ffv1") if still else encoder_settings(settings)
     result = absolute(output) if output else default_output(video, encoder.codec)
-    check_output(result, [video, *given], overwrite=overwrite)
+    kinds = STILLS if still else CONTAINERS
+    check_output(result, [video, *map(Path, given)], kinds, overwrite=settings.overwrite)
     for extra in (masks, hashes):
         if extra:
             check_folder(absolute(extra))
     job_id = new_job_id()
-    root = absolute(work_dir) if work_dir else settings.state_dir / "jobs"
+    root = absolute(settings.work_dir) if settings.work_dir else settings.state_dir / "jobs"
     return JobSpec(
         job_id=job_id,
         media=str(video),
         output=str(result),
         folder=str(root / job_id),
-        swap=SwapSettings(
-            model=swapper,
-            sources=tuple(map(str, pictures)),
-            cast=cast,
-            source_face=source_face,
-            crop_size=crop_size,
-        ),
+        swap=swap_settings(settings, sources=pictures, cast=cast, source_face=source_face),
         faces=choice,
         identities=bool(cast) or choice.mode == "reference",
+        recognizer=recognizer(settings),
         encoder=encoder,
-        stabilize=stabilize or StabilizeSettings(),
-        analysis=AnalyseSettings(occlusion=occlusion),
-        chunk_seconds=settings.chunk_seconds if chunk_seconds is None else chunk_seconds,
-        smooth=smooth,
+        stabilize=stabilize_settings(settings),
+        analysis=analyse_settings(settings),
+        cut=CutSettings() if still else cut_settings(settings),
+        sound=sound_settings(settings),
+        image=image_settings(settings),
+        chunk_seconds=settings.chunk_seconds,
+        smooth=settings.smooth,
         attempts=attempts,
         masks_output=str(absolute(masks)) if masks else "",
         hashes_output=str(absolute(hashes)) if hashes else "",
+        report=settings.report_gb > 0,
     )

@@ -19,6 +19,7 @@ def who_facts(survey: Survey) -> dict[str, Any]:
         "seconds": round(length, 3),
         "analysis_cached": survey.cached,
         "embedded": survey.embedded,
+        "classified": survey.classified,
         "identities": [
             {
                 "letter": identity.letter,

@@ -88,6 +88,20 @@ def resize(scale_x: float, scale_y: float) -> Affine:
     )
 
 
+def square_crop(upright: NDArray[np.float64], centre: ArrayLike, side: float, size: int) -> Affine:
+    """The affine of a turned square to an upright crop; the square's edges become the crop's.
+
+    Args:
+        upright: float64 [2, 2], the rotation after which the square stands upright.
+        centre: [2], the square's, after that rotation.
+        side: the square's, > 0.
+        size: side of the crop in pixels.
+    Returns: float64 [2, 3].
+    """
+    scale = size / max(side, 1e-6)
+    return np.column_stack([scale * upright, (size - 1) / 2 - scale * np.asarray(centre)])
+
+
 def display_size(
     width: int, height: int, sample_aspect_ratio: float, rotation: int
 ) -> tuple[int, int]:

@@ -8,10 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.filters import carry
+
 Floats = NDArray[np.float32]
 Gray = NDArray[np.uint8]
 
 WINDOW: Final = 7
+HOME: Final = 0.5
+"""Pixels from home up to which a flow that was followed there and back is known."""
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
@@ -77,6 +81,48 @@ def luma_flicker(now: Floats, carried: Floats, weight: Floats, block: int = 16) 
     total = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
     change = cv2.resize((now - carried) * weight, size, interpolation=cv2.INTER_AREA)
     return float(np.abs(change).sum(dtype=np.float64) / max(float(total.sum()), 1e-9))
+
+
+def known_motion(forth: Floats, back: Floats) -> NDArray[np.bool_]:
+    """Where a dense flow is to be trusted: forth and back again leads home within half a pixel.
+
+    Sundaram, Brox, Keutzer, "Dense point trajectories by GPU-accelerated large displacement optical
+    flow", ECCV 2010, with a fixed bound.
+
+    Args:
+        forth: float32 [h, w, 2], from a picture to its predecessor (``FlowProvider.flow``).
+        back: the same the other way.
+    """
+    home = forth + carry(back, forth)
+    return cast(NDArray[np.bool_], np.square(home).sum(-1) < HOME**2)
+
+
+def unsteadiness(now: Gray, before: Gray, motion: Floats, weight: Floats) -> tuple[float, float]:
+    """(`warping_error`, `luma_flicker`) of a picture and the one before it, both in codes.
+
+    Args:
+        now, before: [h, w] luma.
+        motion: float32 [h, w, 2] from ``now`` to ``before``; that of the source for the source and
+            for what was made of it.
+        weight: [h, w], 0 where the picture does not matter or the motion is not known.
+    """
+    x, y = now.astype(np.float32), carry(before.astype(np.float32), motion)
+    return warping_error(x, y, weight), luma_flicker(x, y, weight)
+
+
+def seam_ratio(errors: NDArray[np.floating], borders: NDArray[np.bool_]) -> float | None:
+    """How much less steady a film is at chunk borders: mean error there over the median elsewhere.
+
+    Args:
+        errors: [n] of frames; `warping_error`, best over the source's own, so that what the source
+            itself does at a border is no seam.
+        borders: [n] True for the first frame of a chunk.
+    Returns: 1 where nothing is to be seen; None without a border or without anything else.
+    """
+    if not borders.any() or borders.all():
+        return None
+    usual = float(np.median(errors[~borders]))
+    return float(errors[borders].mean()) / usual if usual > 0 else None
 
 
 def _mean(values: Floats) -> Floats:

@@ -93,8 +93,32 @@ class IdentityUnknown(InputError):
     code = "identity.unknown"
 
 
+class EncoderUnavailable(InputError):
+    """A codec that this machine, or this build of FFmpeg, does not have."""
+
+    code = "encoder.unavailable"
+
+
+class LandmarksUnfit(InputError):
+    """The landmarker gives other points than the swapper wears."""
+
+    code = "landmarks.unfit"
+
+
 class OutputInvalid(InputError):
     code = "output.invalid"
+
+
+class ReportMissing(InputError):
+    """No finished job is known that made this file."""
+
+    code = "report.missing"
+
+
+class ReportOutdated(InputError):
+    """A file that a report is about is not what it was when the job ended."""
+
+    code = "report.outdated"
 
 
 class ModelError(SwapfarmError):
@@ -114,6 +138,18 @@ class ModelUnavailable(ModelError):
     """A model's source did not deliver it."""
 
     code = "model.unavailable"
+
+
+class ModelLicence(ModelError):
+    """A model's licence does not allow what the user wants."""
+
+    code = "model.licence"
+
+
+class ModelInexact(ModelError):
+    """A model made smaller or faster gives too different results."""
+
+    code = "model.inexact"
 
 
 class StorageError(SwapfarmError):
@@ -246,6 +282,13 @@ class AttemptsExhausted(LaneError):
 class ClusterUnreachable(SwapfarmError):
     code = "cluster.unreachable"
     exit_code = 8
+
+
+class BatchFailed(SwapfarmError):
+    """Some jobs of a batch failed; the others are done."""
+
+    code = "batch.failed"
+    exit_code = 9
 
 
 class Cancelled(SwapfarmError):

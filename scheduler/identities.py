@@ -15,19 +15,53 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-THRESHOLD: Final = 0.55
-"""Mean distance of two groups' embeddings below which they are one identity. For dlib's ResNet-128,
-whose author takes two pictures below 0.6 for one person. On the sample clips pictures of one person
-are 0.43 apart on average and 0.52 for shots with and without a hand on the face, pictures of two
-people 0.80 (nearest 0.63, but for two sisterly ones 0.50). Two letters for one person can be given
-one face by the user, one letter for two people cannot be taken apart: so rather less than 0.6."""
 GOOD: Final = 0.2
 """Portrait quality below which a track joins an identity but never makes one."""
-JOIN: Final = 0.6
-"""Distance below which such a track joins the nearest identity."""
 TOGETHER: Final = 3
 """Frames that two tracks must share to be two people; fewer may be one face found twice. A track
 without a good portrait joins nobody with whom it shares even one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingSpace:
+    """How far the embeddings of a recogniser lie apart, by Euclidean distance."""
+
+    same: float
+    """Of two pictures, at which they show one person as likely as not; below it, a track without a
+    good portrait joins the nearest identity."""
+    cluster: float
+    """Mean of two groups, below which they are one identity. Two letters for one person can be
+    given one face by the user, one letter for two people cannot be taken apart: so less than
+    ``same``."""
+    stranger: float
+    """Of two faces that are never one track, wherever they are."""
+    unit: bool
+    """Embeddings have length 1: only their direction says something."""
+
+    def euclidean(self, share: float) -> float:
+        """The distance here that FaceFusion's users write as a number of 0..1: half of 1 - cosine.
+
+        Of embeddings that are not of length 1 there is none; its default 0.3 is ``same`` then.
+        """
+        return 2 * float(np.sqrt(share)) if self.unit else share / 0.3 * self.same
+
+    def mean(self, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+        """One embedding [n] for several [m, n] of one person."""
+        mean: NDArray[np.float64] = np.mean(embeddings, axis=0, dtype=np.float64)
+        return mean / max(float(np.linalg.norm(mean)), 1e-12) if self.unit else mean
+
+
+SPACES: Final[Mapping[str, EmbeddingSpace]] = {
+    # dlib's author takes two pictures below 0.6 for one person. On the sample clips pictures of one
+    # person are 0.43 apart on average and 0.52 for shots with and without a hand on the face,
+    # pictures of two people 0.80 (nearest 0.63, but for two sisterly ones 0.50).
+    "dlib": EmbeddingSpace(same=0.6, cluster=0.55, stranger=0.8, unit=False),
+    # Of unit vectors d = sqrt(2 (1 - cosine)). FaceFusion's default distance 0.3 is half of
+    # 1 - cosine: 1.095 here. By the published scores of the network two strangers have a cosine
+    # near 0, 1.41 apart; not measured with our portraits.
+    "arcface": EmbeddingSpace(same=1.095, cluster=1.05, stranger=1.3, unit=True),
+}
+"""By the names of ``scheduler.jobs.JobSpec.recognizer``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,7 +107,7 @@ def letters(number: int) -> str:
 def find_identities(
     tracks: Sequence[TrackLooks],
     together: Mapping[tuple[int, int], int],
-    threshold: float = THRESHOLD,
+    space: EmbeddingSpace = SPACES["dlib"],
 ) -> tuple[Identity, ...]:
     """The people of the film, the one seen longest first.
 
@@ -82,7 +116,7 @@ def find_identities(
     Args:
         tracks: of the whole film.
         together: how many frames two tracks share, by their numbers, the lower first.
-        threshold: see ``THRESHOLD``.
+        space: of the embeddings.
 
     Returns:
         Tracks without a usable portrait that are near no identity belong to none.
@@ -90,17 +124,17 @@ def find_identities(
     seen = [t for t in tracks if t.embedding is not None]
     makers = [t for t in seen if t.quality >= GOOD]
     apart = {pair for pair, frames in together.items() if frames >= TOGETHER}
-    groups = [[makers[at] for at in group] for group in _cluster(makers, apart, threshold)]
+    groups = [[makers[at] for at in group] for group in _cluster(makers, apart, space.cluster)]
     for track in sorted((t for t in seen if t.quality < GOOD), key=lambda t: t.track):
         free = [
-            (_away(group, track), number)
+            (_away(group, track, space), number)
             for number, group in enumerate(groups)
             if not any(
                 (min(track.track, other.track), max(track.track, other.track)) in together
                 for other in group
             )
         ]
-        if free and min(free)[0] < JOIN:
+        if free and min(free)[0] < space.same:
             groups[min(free)[1]].append(track)
     order = sorted(
         groups,
@@ -112,7 +146,7 @@ def find_identities(
             tracks=tuple(sorted(t.track for t in group)),
             frames=sum(t.frames for t in group),
             first=min(t.first for t in group),
-            embedding=_mean(group),
+            embedding=_mean(group, space),
         )
         for number, group in enumerate(order)
     )
@@ -157,12 +191,11 @@ def _cluster(
     return [sorted(group) for group in members if group]
 
 
-def _mean(group: Sequence[TrackLooks]) -> NDArray[np.float64]:
+def _mean(group: Sequence[TrackLooks], space: EmbeddingSpace) -> NDArray[np.float64]:
     good = [t.embedding for t in group if t.quality >= GOOD and t.embedding is not None]
-    mean: NDArray[np.float64] = np.mean(good, axis=0)
-    return mean
+    return space.mean(np.array(good))
 
 
-def _away(group: Sequence[TrackLooks], track: TrackLooks) -> float:
+def _away(group: Sequence[TrackLooks], track: TrackLooks, space: EmbeddingSpace) -> float:
     assert track.embedding is not None
-    return float(np.linalg.norm(_mean(group) - track.embedding))
+    return float(np.linalg.norm(_mean(group, space) - track.embedding))

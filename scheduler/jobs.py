@@ -6,13 +6,21 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from scheduler.chunks import Chunk
+from scheduler.classes import ClassFilter
+from scheduler.detection import DetectorSettings, LandmarkerSettings
+from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
+from scheduler.output import STILLS, CutSettings, ImageSettings, SoundSettings
+from scheduler.provenance import ModelRecord
 
 WARMUP: Final = 12
 """What the guard looks back on, and by measurement (docs/quality-pixels.md) more than the other
 filters need for 99.9 % of face pixels within 1/255 of an unchunked render."""
 COLOUR_WARMUP: Final = 16
 """What the colour transfer looks back on."""
+MAX_INTERVAL: Final = 24
+"""Frames between detections at most: each more is a frame more that a lane holds and a chunk reads
+beyond its borders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +28,7 @@ class EncoderSettings:
     """How segments are encoded. Part of the job: the same on every lane, whatever its machine."""
 
     codec: str = "libx264"
-    """libx264, libx265, libsvtav1 or ffv1 (lossless)."""
+    """One of ``scheduler.output.VIDEO_ENCODERS``."""
     preset: str = "veryfast"
     quality: int = 18
     """CRF on the codec's own scale; not used by lossless codecs."""
@@ -28,6 +36,8 @@ class EncoderSettings:
     """FFmpeg's name; empty: the source's own format."""
     threads: int = 1
     """Encoder threads. A different number may give different bytes, so it belongs to the job."""
+    scale: float = 1.0
+    """Size of the result over the film's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +61,39 @@ class FaceChoice:
     """One of ``scheduler.selection.ORDERS``."""
     references: tuple[str, ...] = ()
     """Absolute paths of pictures of the person to look for."""
-    distance: float = 0.6
-    """Largest distance of embeddings at which an identity is the person of the references."""
+    reference_frame: int | None = None
+    """Instead of ``references``: the film's frame that shows the person to look for."""
+    reference_position: int = 0
+    """Which of that frame's faces it is, in ``order``, 0-based."""
+    ages: tuple[int, int] | None = None
+    """Only people who look this old, in years, both ends included."""
+    gender: str = ""
+    """female or male: only people who look it; auto: as the source does; empty: all."""
+    race: str = ""
+    """white, black, latino, asian, indian or arabic: only people who look it; auto: as the source
+    does; empty: all."""
+    distance: float | None = None
+    """Largest distance of embeddings at which an identity is the person of the references; None:
+    what suits the recogniser (``scheduler.identities.SPACES``)."""
+
+    @property
+    def wanted(self) -> ClassFilter:
+        """Whom the classifier is asked about, if anybody."""
+        return ClassFilter(ages=self.ages, gender=self.gender, race=self.race)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnhancerSettings:
+    """A second network over the swapped crop that sharpens it."""
+
+    model: str = ""
+    """Name of a face enhancer; empty: none."""
+    blend: float = 0.8
+    """0..1: how much of its picture is taken."""
+    weight: float = 0.5
+    """0..1: fidelity against quality, for networks that ask (codeformer)."""
+    precision: str = "fp32"
+    """fp32, int8 or auto: which of its files is run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +110,14 @@ class SwapSettings:
     """Which face of a source picture with several, from the left, 1-based."""
     crop_size: int = 0
     """Side of the aligned crop in pixels; 0: chosen from the size of the film's faces."""
+    weight: float = 0.5
+    """0..1, of the source's identity against the target's own; 0.5: the source's alone."""
+    boost: int = 0
+    """Side in pixels to which a neural swapper's picture is raised by interleaved runs; 0: none."""
+    precision: str = "fp32"
+    """fp32, int8 or auto: which of the swapper's files is run."""
+    masks: MaskSettings = field(default_factory=MaskSettings)
+    enhancer: EnhancerSettings = field(default_factory=EnhancerSettings)
 
     @property
     def people(self) -> tuple[tuple[str, ...], ...]:
@@ -82,12 +131,37 @@ class AnalyseSettings:
 
     interval: int = 6
     """The detector looks at each frame whose number is a multiple of this (and at the ends of
-    shots); faces are tracked between. 1 to 24; 1: at every frame."""
+    shots); faces are tracked between. 1 to `MAX_INTERVAL`; 1: at every frame."""
     expression: bool = True
     """The mesh looks at every frame. Without it, mouth and eyelids move less between detections
     than they do: enough for swappers that only need the pose."""
     occlusion: bool = True
     """Hands near faces are found, and stay in front of them in the render."""
+    objects: bool = True
+    """Samples of the faces are kept, by which the render tells what is before them. Only of faces
+    with the mesh's points."""
+    tracker_score: float = 0.3
+    """How much a face must overlap the place where it is followed to, to be the same."""
+    detector: DetectorSettings = field(default_factory=DetectorSettings)
+    landmarker: LandmarkerSettings = field(default_factory=LandmarkerSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortraitSettings:
+    """Which networks look at the best views of each face."""
+
+    recognizer: str = ""
+    """Of ``scheduler.identities.SPACES``; empty: none."""
+    classes: bool = False
+    """The classifier does."""
+
+    @property
+    def any(self) -> bool:
+        return bool(self.recognizer) or self.classes
+
+    def serve(self, other: PortraitSettings) -> bool:
+        """Whether portraits made like this tell all that others would."""
+        return other.recognizer in ("", self.recognizer) and (self.classes or not other.classes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +206,14 @@ class JobSpec:
     faces: FaceChoice = field(default_factory=FaceChoice)
     identities: bool = False
     """Whether the analysis must find out who is who; needs the recogniser."""
+    recognizer: str = "dlib"
+    """Which one: of ``scheduler.identities.SPACES``."""
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     analysis: AnalyseSettings = field(default_factory=AnalyseSettings)
     stabilize: StabilizeSettings = field(default_factory=StabilizeSettings)
+    cut: CutSettings = field(default_factory=CutSettings)
+    sound: SoundSettings = field(default_factory=SoundSettings)
+    image: ImageSettings = field(default_factory=ImageSettings)
     chunk_seconds: float = 8.0
     smooth: bool = True
     """Smooth the faces' trajectories after the stitch (``scheduler.smooth``)."""
@@ -144,10 +223,20 @@ class JobSpec:
     """Where to put each frame's blend mask (for proofs and for editors); empty: nowhere."""
     hashes_output: str = ""
     """Where to put a hash of each frame as it is handed to the encoder; empty: nowhere."""
+    report: bool = False
+    """Record what a report on the result needs: masks, and how strongly each face was pasted."""
+
+    @property
+    def portraits(self) -> PortraitSettings:
+        """What is asked of the faces' best views."""
+        return PortraitSettings(
+            recognizer=self.recognizer if self.identities else "",
+            classes=self.faces.wanted.any,
+        )
 
     @property
     def record_masks(self) -> bool:
-        return bool(self.masks_output)
+        return bool(self.masks_output) or self.report
 
     @property
     def frame_hashes(self) -> bool:
@@ -160,6 +249,16 @@ class JobSpec:
         return f"{folder}/.{self.job_id}.partial.{name.rpartition('.')[2]}"
 
     @property
+    def still(self) -> bool:
+        """The target is a picture, by its name."""
+        return self.media.lower().endswith(STILLS)
+
+    @property
+    def still_target(self) -> str:
+        """Of a picture: what lanes read instead, upright and without transparency."""
+        return f"{self.folder}/target.png"
+
+    @property
     def tracks(self) -> str:
         """The stitched table (``scheduler.tracks.SCHEMA``) that renders read."""
         return f"{self.folder}/tracks.parquet"
@@ -167,6 +266,15 @@ class JobSpec:
     @property
     def occlusion(self) -> bool:
         return self.analysis.occlusion
+
+    @property
+    def objects(self) -> bool:
+        return self.analysis.objects and self.analysis.landmarker.model == "mesh"
+
+    @property
+    def appearances(self) -> str:
+        """What tracks look like (``scheduler.appearances.STITCHED_SCHEMA``); with ``objects``."""
+        return f"{self.folder}/film-appearances.parquet"
 
     @property
     def hands(self) -> str:
@@ -225,12 +333,18 @@ class Analysis:
     faces: int
     hands_path: str = ""
     """With ``AnalyseSettings.occlusion``: Parquet after ``scheduler.hands.SCHEMA``."""
+    appearances_path: str = ""
+    """With ``AnalyseSettings.objects``: Parquet after ``scheduler.appearances.SCHEMA``."""
     cpu_ms: dict[str, float]
     """CPU milliseconds by stage, for benchmarks and reports."""
     portraits_path: str = ""
-    """Parquet after ``scheduler.tracks.PORTRAITS_SCHEMA``; empty without ``JobSpec.identities``."""
+    """Parquet after ``scheduler.tracks.PORTRAITS_SCHEMA``; empty without ``JobSpec.portraits``."""
     embedded: int = 0
     """Faces that the recogniser looked at."""
+    classified: int = 0
+    """Faces that the classifier looked at."""
+    detected: int = 0
+    """Pictures that the face detector looked at, those of the halo, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +365,7 @@ class Segment:
     frame_hashes: tuple[str, ...] = ()
     """With ``JobSpec.frame_hashes``: one a frame, of the planes as handed to the encoder."""
     masks_path: str = ""
-    """With ``JobSpec.record_masks``: Parquet with one row for each patched region."""
+    """With ``JobSpec.record_masks``: Parquet with one row for each face that was pasted."""
     cpu_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -284,6 +398,12 @@ class JobSummary:
     """The film was not analysed again."""
     embedded: int = 0
     """Faces that the recogniser looked at."""
+    models: tuple[ModelRecord, ...] = ()
+    """All models that the job used."""
+    classified: int = 0
+    """Faces that the classifier looked at."""
+    detected: int = 0
+    """Pictures that the face detector looked at in the analysis."""
 
     @property
     def fps(self) -> float:

@@ -77,6 +77,10 @@ class VideoIndex:
     counted: bool = False
     """True where the file has no PTS that can be trusted (AVI with B-frames, raw streams): ``pts``
     was made from the frame rate, and a frame is found by counting from the film's start."""
+    entries: tuple[int, ...] = ()
+    """Of an index without all of its file's frames: the PTS of every key frame of the file."""
+    made_pts: tuple[int, ...] = ()
+    """Of such an index that is ``counted``: the PTS that were made for all frames of the file."""
 
     @property
     def frames(self) -> int:

@@ -8,15 +8,15 @@ lags, and remembers all that came before: a film is smoothed by ``scheduler.smoo
 from __future__ import annotations
 
 from math import pi
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.points import point_set
+
 Array = NDArray[np.float64]
 _Cutoff = TypeVar("_Cutoff", float, Array)
-
-_EYE_CORNERS: Final = (33, 263)
 
 
 class OneEuro:
@@ -49,17 +49,17 @@ class OneEuro:
         self._speed = np.zeros(0)
 
     def step(self, landmarks: NDArray[np.floating], seconds: float) -> NDArray[np.float32]:
-        """float32 [468, 2] the landmarks of the next frame, smoothed.
+        """float32 [n, 2] the landmarks of the next frame, smoothed.
 
         Args:
-            landmarks: [468, 2] in pixels.
+            landmarks: [n, 2] in pixels, of a ``scheduler.points.PointSet``.
             seconds: since the frame before, > 0; at the first frame it does not matter.
         """
         points = landmarks.astype(np.float64)
         if self._value is None:
             self._value, self._speed = points, np.zeros_like(points)
             return points.astype(np.float32)
-        right, left = points[_EYE_CORNERS[0]], points[_EYE_CORNERS[1]]
+        right, left = points[list(point_set(len(points)).eye_corners)]
         size = max(float(np.hypot(*(left - right))), 1e-6)
         speed = (points - self._value) / (size * seconds)
         self._speed += _weight(self._speed_cutoff, seconds) * (speed - self._speed)

@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.boxes import overlaps
+
 SURE: Final = 0.5
 """Least intersection over union of the two boxes of a sure pair."""
 AHEAD: Final = 0.25
@@ -49,19 +51,6 @@ def crowding(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
     np.fill_diagonal(table, 0.0)
     most: NDArray[np.float64] = table.max(axis=1, initial=0.0)
     return most
-
-
-def overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Intersection over union [n, m] of boxes [n, 4] with boxes [m, 4], all x0 y0 x1 y1."""
-    one, two = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
-    low = np.maximum(one[..., :2], two[..., :2])
-    high = np.minimum(one[..., 2:], two[..., 2:])
-    both: NDArray[np.float64] = np.prod(np.maximum(high - low, 0.0), axis=-1)
-    areas = np.prod(one[..., 2:] - one[..., :2], axis=-1) + np.prod(
-        two[..., 2:] - two[..., :2], axis=-1
-    )
-    ratio: NDArray[np.float64] = both / np.maximum(areas - both, 1e-9)
-    return ratio
 
 
 def best_portraits(looks: Sequence[tuple[int, float]]) -> list[int]:

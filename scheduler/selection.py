@@ -15,8 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.classes import ClassFilter, FaceClass
 from scheduler.errors import IdentityUnknown
-from scheduler.identities import Identity
+from scheduler.identities import EmbeddingSpace, Identity
 from scheduler.jobs import FaceChoice, Role
 
 MODES: Final = ("many", "one", "reference")
@@ -35,7 +36,7 @@ ORDERS: Final[Mapping[str, tuple[str, int]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackFacts:
-    """A track on average over its rows."""
+    """A track on average over its rows, or a face in one frame."""
 
     x: float
     """Centre of the box in upright display pixels."""
@@ -70,7 +71,7 @@ def refer(
     """{track: 0} for the tracks of identities that look like the reference.
 
     Args:
-        references: [n, 128] embeddings of pictures of one person; the nearest counts.
+        references: [n, d] embeddings of pictures of one person; the nearest counts.
         distance: largest distance that is still the person.
 
     Raises:
@@ -92,6 +93,68 @@ def refer(
             "see who is who with `farm faces VIDEO`, or raise --reference-distance",
         )
     return {track: 0 for identity in found for track in identity.tracks}
+
+
+def refer_to_frame(
+    choice: FaceChoice,
+    rows: Sequence[tuple[int, TrackFacts]],
+    identities: Sequence[Identity],
+    space: EmbeddingSpace,
+) -> dict[int, int]:
+    """{track: 0} for the person that a frame shows at a position, and for those who look alike.
+
+    Args:
+        choice: with a ``reference_frame``.
+        rows: (track, facts of this frame) of the frame's faces that may be swapped.
+        identities: of the film.
+        space: of their embeddings.
+
+    Raises:
+        IdentityUnknown: the frame shows fewer faces.
+    """
+    fact, sign = ORDERS[choice.order]
+    ranked = sorted(rows, key=lambda row: (sign * getattr(row[1], fact), row[0]))
+    if choice.reference_position >= len(ranked):
+        raise IdentityUnknown(
+            f"frame {choice.reference_frame} of the film shows {len(ranked)} faces to choose from",
+            f"a face at position {choice.reference_position} from 0, by {choice.order}",
+            "choose another --reference-frame-number or --reference-face-position",
+        )
+    track = ranked[choice.reference_position][0]
+    for identity in identities:
+        if track in identity.tracks:
+            distance = space.same if choice.distance is None else choice.distance
+            return refer(identity.embedding[None], identities, distance)
+    return {track: 0}  # never seen well enough to be anybody: at least itself
+
+
+def keep_classes(
+    people: Mapping[int, int], classes: Mapping[int, FaceClass], wanted: ClassFilter
+) -> dict[int, int]:
+    """Those of {track: person} whose track fits the filter; all when it asks nothing.
+
+    Args:
+        classes: by track; a track without one fits no filter.
+
+    Raises:
+        IdentityUnknown: nobody fits.
+    """
+    if not wanted.any:
+        return dict(people)
+    kept = {
+        track: person
+        for track, person in people.items()
+        if track in classes and wanted.keeps(classes[track])
+    }
+    if not kept:
+        seen = sorted({str(classes[track]) for track in people if track in classes})
+        raise IdentityUnknown(
+            "nobody in the film looks like what the filter asks for"
+            + (f" (there are: {'; '.join(seen)})" if seen else ": it has no faces"),
+            str(wanted),
+            "widen the ages, gender or race of --face-selector-..., or leave them out",
+        )
+    return kept
 
 
 def rank(tracks: Mapping[int, TrackFacts], order: str) -> dict[int, int]:

@@ -7,13 +7,16 @@ and a local polynomial takes the trembling out without delaying what moves: A. S
 Chemistry 36(8), 1964; here weighted towards the window's middle in the manner of R. Henderson
 ("Note on graduation by adjusted average", 1916), which trembles less for the same window.
 
-Each face is taken apart into a pose, the similarity that brings a reference of vertices on bone
-nearest to it (shift, turn, and logarithm of the size), and a shape, all vertices in the reference's
-own coordinates with the distance between the eyes as unit. Both are smoothed over 9 frames and over
-5. Where the two differ by more than trembling would explain, the motion is no parabola over 9
-frames and the shorter window counts; where that differs from the detection itself by more, the
-detection counts. Both passages are continuous and decided for the pose, the mouth, the chin and the
-eyes apart, so that a blink or a word stays what it is while the rest of the face is held still.
+Each face is taken apart into a pose, the similarity that brings a reference of points on bone
+nearest to it (shift, turn, and logarithm of the size), and a shape, all points in the reference's
+own coordinates with the distance between the eyes as unit. Both are smoothed over 25 frames, over 9
+and over 5. The longest window counts where the motion is a parabola for that long, as of what sits
+on bone: it takes the network's slow wandering out, too. Where it differs from the next shorter one
+by more than that, the 9 frames count; where those differ from the 5 by more than trembling would
+explain, the 5; where these differ from the detection itself by more, the detection. All passages
+are continuous and decided for the pose, the mouth, the chin and the eyes apart, so that a blink or
+a word stays what it is while the rest of the face is held still. Whether the longest counts is
+decided from the differences of nine frames together: decided in each anew, it would tremble.
 
 What is bounded is the correction: 3 degrees, 6 % and 2 % of the distance between the eyes for turn,
 shift and size, 2 % for a vertex within the shape. Elsewhere such figures (3 degrees, 6 pixels, 2 %
@@ -22,9 +25,9 @@ motion (its error grew from .28 to 5.6 % of the distance between the eyes, and i
 frames) and never forgets: where a chunk begins would be seen for ever. A face of 100 pixels between
 the eyes makes 6 pixels the 6 % used here; as a share they hold for any size of face.
 
-Support is finite: a frame depends on the four before and the four after, and on nothing beyond a
-cut, a gap or the end of its track. Nothing is summed over more rows than these, so the result has
-the same bits wherever the tables were parted.
+Support is finite: a frame depends on the sixteen before and the sixteen after, and on nothing
+beyond a cut, a gap or the end of its track. Nothing is summed over more rows than these, so the
+result has the same bits wherever the tables were parted.
 """
 
 from __future__ import annotations
@@ -40,11 +43,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scheduler.tracks import LANDMARKS, FaceObservation, from_table, to_table
+from scheduler.points import PointSet, point_set
+from scheduler.tracks import FaceObservation, from_table, to_table
 
-REACH: Final = 4
-"""Frames to each side of the 9-frame window: how far ahead of its result the smoother reads."""
-SHORT_REACH: Final = 2
+REACHES: Final = (12, 4, 2)
+"""Frames to each side of the middle of windows of 25, 9 and 5 frames."""
+CALM: Final = 4
+"""Frames to each side over which it is decided whether the 25-frame window counts."""
+REACH: Final = REACHES[0] + CALM
+"""How far ahead of its result the smoother reads."""
 
 MAX_TURN: Final = float(np.radians(3.0))
 MAX_SHIFT: Final = 0.06
@@ -52,39 +59,15 @@ MAX_ZOOM: Final = 0.02
 MAX_VERTEX: Final = 0.02
 """Greatest corrections; all but the turn in parts of the distance between the outer eye corners."""
 
-# Vertices that sit on bone and where they are on an upright face, x right and y down, in parts of
-# the distance between the outer eye corners. What it is like exactly does not matter: the shape
-# holds the rest.
-_REFERENCE: Final = {
-    33: (-0.50, 0.00), 133: (-0.19, 0.01), 362: (0.19, 0.01), 263: (0.50, 0.00),
-    168: (0.00, -0.08), 6: (0.00, 0.00), 197: (0.00, 0.08), 195: (0.00, 0.14), 5: (0.00, 0.21),
-    4: (0.00, 0.30), 1: (0.00, 0.38), 2: (0.00, 0.46), 98: (-0.21, 0.43), 327: (0.21, 0.43),
-    48: (-0.22, 0.36), 278: (0.22, 0.36), 127: (-0.76, 0.09), 356: (0.76, 0.09),
-    234: (-0.75, 0.25), 454: (0.75, 0.25), 10: (0.00, -0.59), 151: (0.00, -0.43),
-    9: (0.00, -0.26), 8: (0.00, -0.17), 50: (-0.56, 0.32), 280: (0.56, 0.32),
-    117: (-0.58, 0.17), 346: (0.58, 0.17), 71: (-0.67, -0.19), 301: (0.67, -0.19),
-    68: (-0.60, -0.30), 298: (0.60, -0.30),
-}  # fmt: skip
-_LIPS: Final = (
-    0, 11, 12, 13, 14, 15, 16, 17, 37, 38, 39, 40, 41, 42, 43, 61, 62, 72, 73, 74, 76, 77, 78, 80,
-    81, 82, 84, 85, 86, 87, 88, 89, 90, 91, 95, 96, 106, 146, 178, 179, 180, 181, 183, 184, 185,
-    191, 204, 267, 268, 269, 270, 271, 272, 273, 291, 292, 302, 303, 304, 306, 307, 308, 310, 311,
-    312, 314, 315, 316, 317, 318, 319, 320, 321, 324, 325, 335, 375, 402, 403, 404, 405, 407, 408,
-    409, 415, 424,
-)  # fmt: skip
-_CHIN: Final = (
-    18, 32, 57, 58, 83, 135, 136, 138, 140, 148, 149, 150, 152, 169, 170, 171, 172, 175, 176, 182,
-    194, 199, 200, 201, 202, 208, 210, 211, 212, 214, 262, 287, 288, 313, 364, 365, 367, 369, 377,
-    378, 379, 394, 395, 396, 397, 400, 406, 418, 421, 422, 428, 430, 431, 432, 434,
-)  # fmt: skip
-_RIGHT_EYE: Final = (7, 33, 133, 144, 145, 153, 154, 155, 157, 158, 159, 160, 161, 163, 173, 246)
-_LEFT_EYE: Final = (
-    249, 263, 362, 373, 374, 380, 381, 382, 384, 385, 386, 387, 388, 390, 398, 466,
-)  # fmt: skip
-_POSE_TRUST: Final = (0.003, 0.003)
-_SHAPE_TRUST: Final = ((0.005, 0.015), (0.003, 0.008), (0.003, 0.008), (0.002, 0.004))
-"""Where the 9-frame and where the 5-frame window counts half: their difference from the shorter
-one, in parts of the distance between the eyes, for the pose and for face, lips, chin and eyes."""
+_POSE_TRUST: Final = (0.0015, 0.003, 0.003)
+_SHAPE_TRUST: Final = (
+    (0.002, 0.005, 0.015),
+    (0.0015, 0.003, 0.008),
+    (0.0015, 0.003, 0.008),
+    (0.001, 0.002, 0.004),
+)
+"""Where each window counts half: its difference from the next shorter one, in parts of the distance
+between the eyes, for the pose and for face, lips, chin and eyes."""
 
 Complex = NDArray[np.complex128]
 
@@ -95,18 +78,34 @@ class _Moment:
 
     face: FaceObservation
     centre: complex
-    """Of the vertices on bone, in pixels."""
+    """Of the points on bone, in pixels."""
     zoom: complex
     """Reference -> picture: its absolute value is the distance between the eyes in pixels."""
     shape: Complex
-    """[468] vertices about the centre in the reference's coordinates."""
+    """[n] points about the centre in the reference's coordinates."""
+    answers: _Answers | None = None
+    """Once the frames are known that they depend on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answers:
+    """What the windows make of one frame, the shortest first."""
+
+    shifts: list[complex]
+    """Of the centre, in parts of the distance between the eyes."""
+    turns: list[complex]
+    """Logarithm of the size, and i times the angle."""
+    shapes: list[Complex]
+    apart: NDArray[np.float64]
+    """[windows, 1 + groups] difference from the next shorter window (the shortest one's from the
+    detection), of the pose and of each group of vertices."""
 
 
 class Smoother:
-    """Smooths stitched tables, fed in film order; what comes out is four frames behind.
+    """Smooths stitched tables, fed in film order; what comes out is `REACH` frames behind.
 
     All rows come out, in their order, with landmarks and box (the landmarks' extent) changed and
-    nothing else. Memory holds nine frames besides the table at hand.
+    nothing else. Memory holds 33 frames besides the table at hand.
 
     Args:
         cuts: frame indices that begin a new scene.
@@ -117,10 +116,10 @@ class Smoother:
         self._waiting: deque[FaceObservation] = deque()
         self._tracks: dict[int, deque[_Moment]] = {}
         self._last = -1
-        self._parts = _Parts()
+        self._parts: dict[int, _Parts] = {}
 
     def extend(self, table: pa.Table) -> pa.Table:
-        """Take the next rows (frames rising); give those whose four frames ahead are known.
+        """Take the next rows (frames rising); give those whose `REACH` frames ahead are known.
 
         Raises:
             ValueError: a table begins before the last one ended, a row has no track, or a track
@@ -143,7 +142,7 @@ class Smoother:
             moments = self._tracks.setdefault(face.track, deque())
             if moments and moments[-1].face.frame == face.frame:
                 raise ValueError(f"track {face.track} twice in frame {face.frame}")
-            moments.append(self._parts.take_apart(face))
+            moments.append(self._parts_of(face).take_apart(face))
             self._waiting.append(face)
             self._last = face.frame
 
@@ -156,7 +155,7 @@ class Smoother:
                 moments.popleft()
             out.append(self._smoothed(face.frame, moments))
         for track, moments in list(self._tracks.items()):
-            if moments[-1].face.frame < until - REACH:
+            if moments[-1].face.frame <= until:
                 del self._tracks[track]
         return out
 
@@ -164,23 +163,37 @@ class Smoother:
         by_frame = {moment.face.frame: moment for moment in moments}
         scene = bisect_right(self._cuts, frame)
 
-        def run(step: int) -> list[_Moment]:
-            """Neighbours on one side, nearest first, up to a gap, a cut or a face without form."""
-            found: list[_Moment] = []
-            for at in range(frame + step, frame + step * (REACH + 1), step):
-                moment = by_frame.get(at)
-                if moment is None or not moment.zoom or bisect_right(self._cuts, at) != scene:
-                    break
-                found.append(moment)
-            return found
+        def run(middle: int, reach: int) -> tuple[list[_Moment], int]:
+            """The moments around one, up to a gap, a cut or a face without form; its place."""
+            sides: list[list[_Moment]] = []
+            for step in (-1, +1):
+                found: list[_Moment] = []
+                for at in range(middle + step, middle + step * (reach + 1), step):
+                    moment = by_frame.get(at)
+                    if moment is None or not moment.zoom or bisect_right(self._cuts, at) != scene:
+                        break
+                    found.append(moment)
+                sides.append(found)
+            before, after = sides
+            return [*before[::-1], by_frame[middle], *after], len(before)
 
         here = by_frame[frame]
-        before, after = run(-1), run(+1)
-        if not here.zoom or len(before) + len(after) < 3:
+        around, at = run(frame, CALM)
+        if not here.zoom or len(around) < 4:
             return here.face
-        landmarks = self._parts.smooth([*before[::-1], here, *after], len(before))
+        parts = self._parts_of(here.face)
+        for moment in around:
+            if moment.answers is None:
+                moment.answers = parts.answers(*run(moment.face.frame, REACHES[0]))
+        landmarks = parts.smooth(around, at)
         box = np.concatenate([landmarks.min(axis=0), landmarks.max(axis=0)])
         return replace(here.face, landmarks=landmarks, box=box)
+
+    def _parts_of(self, face: FaceObservation) -> _Parts:
+        count = len(face.landmarks)
+        if count not in self._parts:
+            self._parts[count] = _Parts(point_set(count))
+        return self._parts[count]
 
 
 def smoothed(tables: Iterable[pa.Table], *, cuts: Collection[int] = ()) -> Iterator[pa.Table]:
@@ -192,25 +205,24 @@ def smoothed(tables: Iterable[pa.Table], *, cuts: Collection[int] = ()) -> Itera
 
 
 class _Parts:
-    """Takes faces apart and puts them together again, smoothed. Keeps constants only."""
+    """Takes faces of one point set apart and puts them together again, smoothed."""
 
-    def __init__(self) -> None:
-        self._bones = np.array(list(_REFERENCE))
-        places = np.array(list(_REFERENCE.values()))
+    def __init__(self, points: PointSet) -> None:
+        self._bones = np.array(list(points.bones))
+        places = np.array(list(points.bones.values()))
         reference = places[:, 0] + 1j * places[:, 1]
         centred = reference - reference.sum() / len(reference)
         spread = float((centred.real**2 + centred.imag**2).sum())
         self._fit = centred.conj() / spread
         self._radius = float(np.sqrt(spread / len(reference)))
-        groups = np.zeros(LANDMARKS, np.intp)
-        for number, vertices in enumerate((_LIPS, _CHIN, _RIGHT_EYE, _LEFT_EYE), start=1):
-            groups[list(vertices)] = number
+        groups = np.zeros(points.count, np.intp)
+        parts = (points.lips, points.chin, points.right_eye, points.left_eye)
+        for number, part in enumerate(parts, start=1):
+            groups[list(part)] = number
         self._groups = groups
         self._counts = np.bincount(groups)
-        trust = np.array([*_SHAPE_TRUST, _SHAPE_TRUST[-1]])
-        self._trust_wide, self._trust_narrow = trust[:, 0], trust[:, 1]
-        self._wide = _windows(REACH)
-        self._narrow = _windows(SHORT_REACH)
+        self._trust = np.array([_POSE_TRUST, *_SHAPE_TRUST, _SHAPE_TRUST[-1]]).T[::-1]
+        self._windows = [(reach, _windows(reach)) for reach in reversed(REACHES)]
 
     def take_apart(self, face: FaceObservation) -> _Moment:
         points = np.ascontiguousarray(face.landmarks, np.float64).view(np.complex128)[:, 0]
@@ -222,54 +234,57 @@ class _Parts:
             return _Moment(face, centre, 0j, points)
         return _Moment(face, centre, zoom, (points - centre) / zoom)
 
-    def smooth(self, run: Sequence[_Moment], at: int) -> NDArray[np.float32]:
-        """float32 [468, 2] the landmarks of ``run[at]`` from up to four frames on each side."""
+    def answers(self, run: Sequence[_Moment], at: int) -> _Answers:
+        """What the windows make of ``run[at]``, from up to twelve frames on each side."""
         here = run[at]
-        # In units of the distance between the eyes, seen from this frame.
-        shifts = [(moment.centre - here.centre) / here.zoom for moment in run]
-        turns = [complex(np.log(moment.zoom / here.zoom)) for moment in run]
-        wide, narrow = self._windows_of(at, len(run))
-        shift, turn = self._pose(
-            _sum(wide, shifts), _sum(wide, turns), _sum(narrow, shifts), _sum(narrow, turns)
-        )
-        shape = self._shape(here.shape, wide, narrow, run)
-        points: Complex = here.centre + here.zoom * (shift + np.exp(turn) * shape)
-        return points.view(np.float64).reshape(LANDMARKS, 2).astype(np.float32)
+        shifts, turns, shapes, apart = [], [], [], []
+        shorter_shift, shorter_turn, shorter_shape = 0j, 0j, here.shape
+        for reach, weights in self._windows:
+            before, after = min(at, reach), min(len(run) - 1 - at, reach)
+            window, moments = weights[before, after], run[at - before : at + after + 1]
+            # In units of the distance between the eyes, seen from this frame.
+            shift = _sum(window, [(moment.centre - here.centre) / here.zoom for moment in moments])
+            turn = _sum(window, [complex(np.log(moment.zoom / here.zoom)) for moment in moments])
+            shape = _sum(window, [moment.shape for moment in moments])
+            moved = hypot(abs(shift - shorter_shift), self._radius * abs(turn - shorter_turn))
+            apart.append([moved, *self._size(shape - shorter_shape)])
+            shorter_shift, shorter_turn, shorter_shape = shift, turn, shape
+            shifts.append(shift)
+            turns.append(turn)
+            shapes.append(shape)
+        return _Answers(shifts, turns, shapes, np.array(apart))
 
-    def _windows_of(self, at: int, length: int) -> tuple[_Window, _Window]:
-        before, after = at, length - 1 - at
-        wide = self._wide[before, after]
-        near, far = min(before, SHORT_REACH), min(after, SHORT_REACH)
-        return (0, wide), (before - near, self._narrow[near, far])
+    def smooth(self, around: Sequence[_Moment], at: int) -> NDArray[np.float32]:
+        """float32 [n, 2] the landmarks of ``around[at]``.
 
-    def _pose(
-        self, wide_shift: complex, wide_turn: complex, shift: complex, turn: complex
-    ) -> tuple[complex, complex]:
-        """The correction of shift and of log size + i turn, in the frame's own coordinates."""
-        apart = hypot(abs(wide_shift - shift), self._radius * abs(wide_turn - turn))
-        far = hypot(abs(shift), self._radius * abs(turn))
-        wide, narrow = _share(apart, _POSE_TRUST[0]), _share(far, _POSE_TRUST[1])
-        shift = wide * wide_shift + (1 - wide) * narrow * shift
-        turn = wide * wide_turn + (1 - wide) * narrow * turn
-        length = abs(shift)
-        bounded = shift * min(1.0, MAX_SHIFT / length) if length else shift
-        return bounded, complex(
+        Args:
+            around: up to `CALM` neighbours on each side, with their answers.
+        """
+        here = around[at]
+        answers = here.answers
+        assert answers is not None
+        apart = answers.apart.copy()
+        calm = np.zeros_like(apart[-1])
+        for place, moment in enumerate(around):
+            assert moment.answers is not None
+            calm += (CALM + 1 - abs(place - at)) * moment.answers.apart[-1] ** 2
+        apart[-1] = np.sqrt(calm / sum(CALM + 1 - abs(n - at) for n in range(len(around))))
+        shares = _share(apart, self._trust)
+        shift = turn = 0j
+        shape = here.shape
+        for number, share in enumerate(shares):
+            shift += float(share[0]) * (answers.shifts[number] - shift)
+            turn += float(share[0]) * (answers.turns[number] - turn)
+            shape = shape + share[1:][self._groups] * (answers.shapes[number] - shape)
+        shift *= min(1.0, MAX_SHIFT / max(abs(shift), 1e-12))
+        turn = complex(
             min(max(turn.real, -MAX_ZOOM), MAX_ZOOM), min(max(turn.imag, -MAX_TURN), MAX_TURN)
         )
-
-    def _shape(
-        self, here: Complex, wide: _Window, narrow: _Window, run: Sequence[_Moment]
-    ) -> Complex:
-        shapes = [moment.shape for moment in run]
-        over, under = _sum(wide, shapes), _sum(narrow, shapes)
-        groups = self._groups
-        trust_wide = _share(self._size(over - under), self._trust_wide)[groups]
-        trust_narrow = _share(self._size(under - here), self._trust_narrow)[groups]
-        change = trust_wide * (over - here) + (1 - trust_wide) * trust_narrow * (under - here)
-        size = np.abs(change)
-        bound = np.minimum(1.0, MAX_VERTEX / np.maximum(size, 1e-12))
-        changed: Complex = here + bound * change
-        return changed
+        change = shape - here.shape
+        bound = np.minimum(1.0, MAX_VERTEX / np.maximum(np.abs(change), 1e-12))
+        shape = here.shape + bound * change
+        points: Complex = here.centre + here.zoom * (shift + np.exp(turn) * shape)
+        return points.view(np.float64).reshape(-1, 2).astype(np.float32)
 
     def _size(self, difference: Complex) -> NDArray[np.float64]:
         """Root mean square over the vertices of each group."""
@@ -280,15 +295,12 @@ class _Parts:
 
 _Value = TypeVar("_Value", complex, Complex)
 _Size = TypeVar("_Size", float, NDArray[np.float64])
-_Window = tuple[int, NDArray[np.float64]]
-"""Where in the run it begins, and its weights."""
 
 
-def _sum(window: _Window, values: Sequence[_Value]) -> _Value:
-    """The window's weighted sum, term by term: its bits depend on these values alone."""
-    start, weights = window
-    total: _Value = weights[0] * values[start]
-    for weight, value in zip(weights[1:], values[start + 1 :], strict=False):
+def _sum(weights: NDArray[np.float64], values: Sequence[_Value]) -> _Value:
+    """The weighted sum, term by term: its bits depend on these values alone."""
+    total: _Value = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
         total = total + weight * value
     return total
 

@@ -21,7 +21,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scheduler.runs import overlaps, sure_pairs
+from scheduler.boxes import overlap
+from scheduler.identities import SPACES, EmbeddingSpace
+from scheduler.runs import sure_pairs
 from scheduler.tracks import SCHEMA
 
 Box = NDArray[np.float64]
@@ -30,12 +32,9 @@ Embedding = NDArray[np.float64]
 
 MIN_FIT: Final = 0.3
 """Least fit of a face with a track's predicted place: about the overlap of the two boxes."""
-SAME: Final = 0.6
-"""Distance of two embeddings at which they show the same person as likely as not."""
-LOOKS: Final = 1.5
-"""What looks weigh against place: a distance of ``SAME`` - 0.3 makes up for 0.45 of overlap."""
-STRANGER: Final = 0.8
-"""Faces further apart than this in looks are never one track, wherever they are."""
+LOOKS: Final = 0.9
+"""What looks weigh against place: half the distance at which two pictures may be of one person
+makes up for 0.45 of overlap."""
 MEMORY: Final = 5
 """Frames over which a track's velocity is taken."""
 
@@ -73,6 +72,7 @@ class Stitcher:
         cuts: frame indices that begin a new scene; no track goes over a cut.
         patience: frames that a face may be missing before its track ends.
         looks: embeddings of runs, by frame and place of the run's first face.
+        space: of the embeddings.
     """
 
     def __init__(
@@ -81,10 +81,12 @@ class Stitcher:
         cuts: Collection[int] = (),
         patience: int = 12,
         looks: Mapping[tuple[int, int], Embedding] | None = None,
+        space: EmbeddingSpace = SPACES["dlib"],
     ) -> None:
         self._cuts = sorted(cuts)
         self._patience = patience
         self._looks = looks or {}
+        self._space = space
         self._open: list[_OpenTrack] = []
         self._last_frame = -1
         self.tracks = 0
@@ -179,10 +181,10 @@ class Stitcher:
         if fit < MIN_FIT and not (alike and away < reach):
             return None
         if looks is not None and track.looks:
-            distance = float(np.linalg.norm(np.mean(track.looks, axis=0) - looks))
-            if distance > STRANGER:
+            distance = float(np.linalg.norm(self._space.mean(np.array(track.looks)) - looks))
+            if distance > self._space.stranger:
                 return None
-            fit += LOOKS * (SAME - distance)
+            fit += LOOKS * (1.0 - distance / self._space.same)
         return fit
 
     def _cut_between(self, before: int, now: int) -> bool:
@@ -193,11 +195,6 @@ def places(table: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(frame [n], box [n, 4]) of a table's rows."""
     boxes = np.asarray(table.column("box").combine_chunks().flatten(), np.float64)
     return np.asarray(table.column("frame"), np.int64), boxes.reshape(-1, 4)
-
-
-def overlap(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Intersection over union of two boxes [4] x0 y0 x1 y1."""
-    return float(overlaps(a[None], b[None])[0, 0])
 
 
 def _centre(box: Box) -> NDArray[np.float64]:

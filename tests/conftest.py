@@ -14,9 +14,10 @@ from farm.config import load_settings
 
 @pytest.fixture(scope="session", autouse=True)
 def no_cached_analysis() -> Iterator[None]:
-    """Every test analyses for itself, unless it is about the cache."""
+    """Every test analyses for itself and leaves no record, unless it is about these."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWAPFARM_ANALYSIS_GB", "0")
+        patch.setenv("SWAPFARM_REPORT_GB", "0")
         yield
 
 

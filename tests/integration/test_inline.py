@@ -15,6 +15,7 @@ from actors.models import ModelStore
 from actors.prober import probe
 from actors.stages import analysis_halo
 from actors.toolbox import LaneKit
+from cluster.appearances import write_appearances
 from cluster.inline import InlineExecutor
 from scheduler.chunks import Chunk
 from scheduler.errors import FramesLost, SwapfarmError
@@ -107,6 +108,7 @@ def film(
     assert faces.schema == SCHEMA
     assert sum(a.faces for a in analyses) == faces.num_rows
     pq.write_table(faces, job.tracks, row_group_size=11)
+    write_appearances(analyses, Path(job.tracks), Path(job.appearances))
     hands = pa.concat_tables([pq.read_table(a.hands_path) for a in analyses])
     assert hands.schema == HANDS
     pq.write_table(hands, job.hands)
@@ -155,7 +157,7 @@ def test_what_nobody_foresaw_is_an_internal_error_with_its_trace(
 ) -> None:
     Path(job.tracks).write_bytes(b"PAR1 no table PAR1")
     task = RenderTask(
-        job=replace(job, analysis=AnalyseSettings(occlusion=False)),
+        job=replace(job, analysis=AnalyseSettings(occlusion=False, objects=False)),
         index=index,
         chunk=Chunk(index=0, start=0, stop=5),
         attempt=1,

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.detector import overlap
 from actors.frames import Frame, SlotLayout
 from actors.landmarker import Mesh
 from actors.observer import FaceObserver, observation
@@ -16,6 +15,7 @@ from actors.transport.shm import Ring
 from kernels.geometry import apply
 from kernels.mesh.canonical import canonical_face
 from kernels.picture import Picture, PictureFormat
+from scheduler.boxes import overlap
 from scheduler.tracks import FaceObservation
 
 WIDTH, HEIGHT = 256, 160
@@ -121,9 +121,11 @@ class KnownFaces(FaceObserver):
         self.looked: list[int] = []
         """Frames at which the mesh looked for a known face."""
 
-    def observe(
-        self, picture: Picture, frame_index: int, thumbnail: NDArray[np.uint8] | None = None
-    ) -> list[FaceObservation]:
+    @property
+    def guesses(self) -> bool:
+        return False
+
+    def observe(self, picture: Picture, frame_index: int) -> list[FaceObservation]:
         self.asked.append(frame_index)
         assert np.array_equal(picture.planes[0], self._film.picture(frame_index)), "a stale slot"
         return self.apart(
@@ -142,7 +144,7 @@ class KnownFaces(FaceObserver):
         box = np.concatenate([points.min(axis=0), points.max(axis=0)])
         for face, truth in self._film.truth(frame_index):
             extent = np.concatenate([truth.min(axis=0), truth.max(axis=0)])
-            if overlap(box, extent[None])[0] > 0.6 and (face, frame_index) not in self._hidden:
+            if overlap(box, extent) > 0.6 and (face, frame_index) not in self._hidden:
                 landmarks = 0.9 * truth + 0.1 * points
                 return observation(frame_index, Mesh(landmarks=landmarks, presence=0.95), score)
         return None

@@ -9,8 +9,9 @@ from pathlib import Path
 import av
 import pytest
 
+from actors.codecs import encoder_pix_fmt
 from actors.decoder import Decoder
-from actors.encoder import EncodedSegment, Encoder, encoder_pix_fmt
+from actors.encoder import EncodedSegment, Encoder
 from actors.formats import picture_format, plane_views
 from actors.hashes import frame_hash
 from actors.prober import probe

@@ -2,95 +2,23 @@
 
 import io
 import tarfile
-import threading
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from actors.fetcher import Fetcher
-from scheduler.errors import ModelUnavailable
-
-DATA = bytes(range(256)) * 4096  # 1 MiB
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[tuple[str, str]] = []
-        """Path and Range header of each request."""
-        self.release = threading.Event()
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/{path}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, *words: object) -> None:
-        del words
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range", "")
-        self.server.asked.append((self.path, wanted))
-        turn = sum(path == self.path for path, _ in self.server.asked)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-") or 0)
-        match self.path:
-            case "/whole":
-                self.give(DATA)
-            case "/moved":
-                self.send_response(302)
-                self.send_header("Location", "/whole")
-                self.end_headers()
-            case "/cut":  # breaks off twice, continues where asked
-                end = {1: 300_000, 2: 700_000}.get(turn, len(DATA))
-                self.give(DATA[start:], end - start, partial=bool(wanted))
-            case "/cut-no-ranges":  # breaks off once, then starts anew whatever is asked
-                self.give(DATA, 300_000 if turn == 1 else len(DATA))
-            case "/cut-always":
-                self.give(DATA, 1000)
-            case "/busy":
-                if turn < 3:
-                    self.send_error(503)
-                else:
-                    self.give(DATA)
-            case "/stalls":  # goes silent once
-                self.give(DATA[start:], 5000 if turn == 1 else None, partial=bool(wanted))
-                if turn == 1:
-                    self.wfile.flush()
-                    self.server.release.wait(20)
-            case "/past-the-end":
-                if wanted:
-                    self.send_error(416)
-                else:
-                    self.give(DATA)
-            case _:
-                self.send_error(404)
-
-    def give(self, data: bytes, sent: int | None = None, *, partial: bool = False) -> None:
-        """Promise all of the data and send ``sent`` bytes of it."""
-        self.send_response(206 if partial else 200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data[:sent])
+from scheduler.errors import ModelUnavailable, SettingInvalid
+from tests.unit.actors.broken_server import DATA, Server, serving
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield server
-    server.release.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture
@@ -135,6 +63,12 @@ def test_too_much_of_a_file_is_fetched_anew(server: Server, target: Path) -> Non
     assert target.read_bytes() == DATA
 
 
+def test_a_server_that_continues_elsewhere_is_not_believed(server: Server, target: Path) -> None:
+    target.write_bytes(DATA[:1000])
+    QUICK.fetch(server.url("wrong-place"), {"": target})
+    assert target.read_bytes() == DATA
+
+
 def test_a_server_that_always_breaks_is_named(server: Server, target: Path) -> None:
     with pytest.raises(ModelUnavailable, match="cut-always does not deliver") as raised:
         QUICK.fetch(server.url("cut-always"), {"": target})
@@ -160,6 +94,32 @@ def test_an_unwritable_target_is_no_network_trouble(server: Server, tmp_path: Pa
     with pytest.raises(IsADirectoryError):
         QUICK.fetch(server.url("whole"), {"": tmp_path})
     assert len(server.asked) == 1
+
+
+MIRRORS = {"first": "http://one/{release}/{file}", "second": "http://two/{release}/get/{file}"}
+
+
+def test_places_of_a_release_file() -> None:
+    source = "facefusion:models-3.0.0/net.onnx"
+    places = Fetcher(mirrors=MIRRORS).places(source)
+    assert places == ("http://one/models-3.0.0/net.onnx", "http://two/models-3.0.0/get/net.onnx")
+    assert Fetcher(mirrors=MIRRORS, providers=["second"]).places(source) == places[1:]
+    assert Fetcher(mirrors=MIRRORS, providers=["second", "first"]).places(source) == places[::-1]
+    assert Fetcher(mirrors=MIRRORS).places("file:/net#member") == ("file:/net",)
+    with pytest.raises(SettingInvalid, match="'third'") as raised:
+        Fetcher(mirrors=MIRRORS, providers=["third"])
+    assert "first, second" in raised.value.wanted
+    with pytest.raises(ModelUnavailable, match=r"facefusion:net\.onnx"):
+        Fetcher(mirrors=MIRRORS).places("facefusion:net.onnx")
+
+
+def test_published_checksum(server: Server, tmp_path: Path) -> None:
+    assert QUICK.published(server.url("good/models-1/net.onnx")) == f"{zlib.crc32(DATA):08x}"
+    with pytest.raises(ModelUnavailable, match="says '<html>") as raised:
+        QUICK.published(server.url("page/models-1/net.onnx"))
+    assert "unchecked" in raised.value.next_step
+    with pytest.raises(ModelUnavailable, match="HTTP 404"):
+        QUICK.published(server.url("nothing/net.onnx"))
 
 
 def test_file(tmp_path: Path, target: Path) -> None:

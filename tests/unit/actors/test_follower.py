@@ -12,6 +12,7 @@ from actors.follower import FaceFollower, Place, meet
 from actors.landmarker import EYE_LEFT, EYE_RIGHT, Mesh
 from actors.observer import observation
 from kernels.geometry import apply, display_affine
+from kernels.templates import IBUG_OF_MESH
 from tests.unit.actors.known_faces import SIZE, KnownFilm
 
 
@@ -44,6 +45,25 @@ def test_a_face_is_carried_six_frames_in_either_direction(back: bool) -> None:
     for at, place in zip(order, places, strict=True):
         assert error(place, at) < 1.0
     assert all(a.confidence >= b.confidence for a, b in pairwise(places))
+
+
+def test_68_points_are_carried_by_those_inside_the_face() -> None:
+    picks = list(IBUG_OF_MESH)
+    face = observation(0, Mesh(landmarks=TRUTH[0][picks], presence=1.0), 0.7)
+    (places,) = FaceFollower(np.eye(2, 3)).follow([face], LUMAS, 1)
+    for at, place in enumerate(places):
+        missed = np.linalg.norm(place.points - TRUTH[at][picks], axis=1)
+        assert 100 * missed.mean() / EYES < 1.0
+
+
+def test_the_same_picture_again_moves_nothing() -> None:
+    face = observation(0, Mesh(landmarks=TRUTH[0], presence=1.0), 0.7)
+    lumas = [LUMAS[0], LUMAS[0], LUMAS[1], LUMAS[1]]
+    (places,) = FaceFollower(np.eye(2, 3)).follow([face], lumas, 1)
+    assert places[1] is places[0]
+    assert places[3] is places[2]
+    (plain,) = FaceFollower(np.eye(2, 3)).follow([face], LUMAS[:2], 1)
+    assert np.array_equal(places[2].points, plain[1].points)
 
 
 def test_a_cut_loses_it_and_it_stays_where_it_was() -> None:

@@ -30,7 +30,14 @@ from actors.pipeline import (
     row_of,
 )
 from actors.prober import probe
-from actors.stages import analysis_halo, read_faces, read_hands, slots_needed, span
+from actors.stages import (
+    analysis_halo,
+    read_faces,
+    read_hands,
+    slots_needed,
+    span,
+    swapper_hold,
+)
 from actors.toolbox import LaneKit, Toolbox
 from actors.tracker import held_back, reach
 from actors.transport.chain import Chain
@@ -232,13 +239,28 @@ def test_only_the_chunks_own_hands_are_read(task: RenderTask) -> None:
     assert read_hands(replace(task, job=blind)) == {}
 
 
-def test_an_analysis_has_slots_for_what_it_holds_back(task: RenderTask) -> None:
+def test_an_analysis_has_slots_for_what_it_holds_back(task: RenderTask, kit: LaneKit) -> None:
     for interval in (1, 6, 24):
         job = replace(task.job, analysis=AnalyseSettings(interval=interval))
         analysis = AnalyseTask(job=job, index=task.index, chunk=task.chunk, attempt=1)
-        assert held_back(interval) < slots_needed(analysis, 1) <= MOST_SLOTS
-        assert slots_needed(analysis, 60) == 60
-    assert slots_needed(task, 3) == 3
+        assert held_back(interval) < slots_needed(analysis, replace(kit, slots=1)) <= MOST_SLOTS
+        assert slots_needed(analysis, replace(kit, slots=60)) == 60
+
+
+@pytest.mark.parametrize("slots", [1, 3, 8, 63, 64])
+@pytest.mark.parametrize("batch", [1, 2, 16, 64])
+def test_a_render_has_slots_for_the_batch_that_its_swapper_gathers(
+    task: RenderTask, kit: LaneKit, slots: int, batch: int
+) -> None:
+    kit = replace(kit, slots=slots, batch=batch)
+    needed = slots_needed(task, kit)
+    assert slots <= needed <= MOST_SLOTS
+    # With all that may be held back, there is a slot for the frame that is asked for.
+    assert 0 <= swapper_hold(kit) < needed
+    if batch == 1:
+        assert (needed, swapper_hold(kit)) == (slots, 0)
+    if slots + batch <= MOST_SLOTS:
+        assert swapper_hold(kit) == batch - 1
 
 
 def test_only_the_chunks_own_faces_are_read(task: RenderTask) -> None:

@@ -8,26 +8,32 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from actors.portraits import PortraitAlbum
-from actors.recognizer import POINTS, SIZE, TEMPLATE, Recognizer, View, sharpness, view
-from kernels.api import Kernels
+from actors.recognizer import POINTS as POINTS_OF
+from actors.recognizer import SIZE, TEMPLATE, Recognizer, frontal, sharpness
 from kernels.cpu import CpuKernels
 from kernels.geometry import apply, similarity
 from kernels.picture import Picture, PictureFormat
 from scheduler.errors import ModelCorrupt
+from scheduler.points import MESH
 from scheduler.runs import PORTRAITS, best_portraits
-from scheduler.tracks import LANDMARKS, PORTRAITS_SCHEMA, FaceObservation
+from scheduler.tracks import PORTRAITS_SCHEMA, FaceObservation
 
 FORMAT = PictureFormat(width=400, height=300, sub_x=0, sub_y=0, matrix="rgb", full_range=True)
+
+
+POINTS = POINTS_OF[MESH.count]
 
 
 class Listing:
     """Stands in for the network: cuts true chips, and its embedding names the chip."""
 
+    size = SIZE
+
     def __init__(self) -> None:
         self.seen = 0
 
-    def chip(self, picture: Picture, seen: View, kernels: Kernels) -> NDArray[np.uint8]:
-        return Recognizer.chip(self, picture, seen, kernels)  # type: ignore[arg-type]
+    def align(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+        return Recognizer.align(self, landmarks)  # type: ignore[arg-type]
 
     def embed(self, chip: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.seen += 1
@@ -44,9 +50,9 @@ def picture(seed: int) -> Picture:
 
 def face(frame: int, x: float, y: float = 100.0, *, turn: float = 0.0) -> FaceObservation:
     """A face of 90 pixels; ``turn`` presses its left half together."""
-    points = np.zeros((LANDMARKS, 2))
-    points[:, 0] = np.linspace(0, 90, LANDMARKS)
-    points[:, 1] = np.linspace(0, 90, LANDMARKS)
+    points = np.zeros((MESH.count, 2))
+    points[:, 0] = np.linspace(0, 90, MESH.count)
+    points[:, 1] = np.linspace(0, 90, MESH.count)
     points[list(POINTS)] = TEMPLATE * 0.6 + (0, 10)
     points[POINTS[1]] += (turn, 0)
     points += (x, y)
@@ -62,11 +68,11 @@ def face(frame: int, x: float, y: float = 100.0, *, turn: float = 0.0) -> FaceOb
 
 
 def test_a_frontal_view_is_the_template() -> None:
-    seen = view(face(0, 50).landmarks, np.eye(2, 3))
-    points = face(0, 50).landmarks[list(POINTS)]
-    assert np.abs(apply(seen.affine, points) - TEMPLATE).max() < 1e-3
-    assert seen.frontal > 0.999
-    assert view(face(0, 50, turn=8).landmarks, np.eye(2, 3)).frontal < 0.75
+    points = face(0, 50).landmarks
+    affine = Listing().align(points.astype(np.float64))
+    assert np.abs(apply(affine, points[list(POINTS)]) - TEMPLATE).max() < 1e-3
+    assert frontal(points, np.eye(2, 3)) > 0.999
+    assert frontal(face(0, 50, turn=8).landmarks, np.eye(2, 3)) < 0.75
 
 
 def test_the_template_is_the_mean_of_chips_that_dlib_aligned() -> None:
@@ -99,7 +105,7 @@ def album_of(
     frames: range, changes: dict[int, float], turns: dict[int, float]
 ) -> tuple[pa.Table, int]:
     recognizer = Listing()
-    album = PortraitAlbum(recognizer, CpuKernels(), np.eye(2, 3))  # type: ignore[arg-type]
+    album = PortraitAlbum(recognizer, CpuKernels(), np.eye(2, 3))
     for at in frames:
         faces = [face(at, 20 + at, turn=turns.get(at, 0.0)), face(at, 250)]
         album.add(picture(at), at, faces if at % 11 else [], changes.get(at, 0.0))
@@ -120,7 +126,7 @@ def test_a_cut_is_no_place_to_go_on() -> None:
 
 
 def test_nobody_is_a_table_too() -> None:
-    album = PortraitAlbum(Listing(), CpuKernels(), np.eye(2, 3))  # type: ignore[arg-type]
+    album = PortraitAlbum(Listing(), CpuKernels(), np.eye(2, 3))
     album.add(picture(0), 0, [], 0.0)
     assert album.table().num_rows == album.embedded == 0
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from av.container import OutputContainer
@@ -278,3 +279,15 @@ def test_odd_paths(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     assert probe(name).path == str(tmp_path / name)
     assert probe("link.mp4").frames == 3
+
+
+def test_a_film_of_jpegs_with_exif_is_probed(tmp_path: Path) -> None:
+    exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x01\0\0\0\0\0\0\0"
+    picture = np.full((48, 64, 3), 90, np.uint8)
+    done, data = cv2.imencodeWithMetadata(
+        ".jpg", picture, [cv2.IMAGE_METADATA_EXIF], [np.frombuffer(exif, np.uint8)]
+    )
+    assert done
+    (tmp_path / "photo.jpg").write_bytes(data.tobytes())
+    index = probe(tmp_path / "photo.jpg")
+    assert (index.frames, index.width, index.height) == (1, 64, 48)

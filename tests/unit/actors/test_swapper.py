@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from actors.frames import Frame, FrameHandle, SlotLayout
-from actors.swapper import Swapper
+from actors.swapper import AlignedFace, Swapper
 from kernels.cpu import CpuKernels
 from kernels.geometry import apply, display_affine
 from kernels.picture import PictureFormat
@@ -21,21 +24,18 @@ class Reddener:
     """Paints the crop red and marks where it was told that the first landmark is."""
 
     size = SIZE
+    batch = 1
 
     def affine(self, landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
         shift = SIZE / 2 - np.asarray(landmarks, np.float64)[0]
         return np.column_stack([np.eye(2), shift])
 
-    def swap(
-        self,
-        crop: NDArray[np.float32],
-        landmarks: NDArray[np.floating],
-        out: NDArray[np.float32],
-    ) -> None:
-        out[...] = 0
-        out[..., :3] = crop
-        x, y = np.rint(landmarks[0]).astype(int)
-        out[y, x] = [1, 0, 0, 1]
+    def swap_all(self, faces: Sequence[AlignedFace]) -> None:
+        for face in faces:
+            face.out[...] = 0
+            face.out[..., :3] = face.crop
+            x, y = np.rint(face.landmarks[0]).astype(int)
+            face.out[y, x] = [1, 0, 0, 1]
 
 
 def frame_of(faces: int) -> Frame:
@@ -89,3 +89,94 @@ def test_more_faces_than_the_slot_holds_is_an_error() -> None:
     swapper = Swapper({0: Reddener()}, CpuKernels(), np.eye(2, 3))
     with pytest.raises(ValueError, match="2 faces for a slot with room for 1"):
         swapper.swap(frame_of(1), [face_at(10, 10), face_at(50, 50)])
+
+
+class Batched(Reddener):
+    """Notes how many faces it is given at once."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.given: list[int] = []
+
+    def swap_all(self, faces: Sequence[AlignedFace]) -> None:
+        self.given.append(len(faces))
+        super().swap_all(faces)
+
+
+def frames_of(counts: Sequence[int]) -> tuple[list[Frame], dict[int, list[FaceObservation]]]:
+    """A frame with room for three faces for each number, and that many faces in it."""
+    frames, faces = [], {}
+    for at, count in enumerate(counts):
+        frame = frame_of(3)
+        handle = FrameHandle(slot=at, generation=0, frame_index=at, pts=at)
+        frame.handle = handle
+        frame.picture.planes[0][...] = 40 + at
+        frame.faces = 2  # as a slot may be left
+        frames.append(frame)
+        if count:
+            faces[at] = [face_at(30 + 20 * i, 20 + at) for i in range(count)]
+    return frames, faces
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 8, 64])
+@pytest.mark.parametrize("hold", [0, 1, 3, 7, 63])
+def test_faces_are_gathered_over_frames_and_change_no_bit(batch: int, hold: int) -> None:
+    counts = [0, 1, 1, 0, 3, 2, 0, 0, 1, 1, 1, 1, 0]
+    alone, faces = frames_of(counts)
+    for frame in alone:
+        Swapper({0: Reddener()}, CpuKernels(), np.eye(2, 3)).swap(
+            frame, faces.get(frame.handle.frame_index, ())
+        )
+    frames, _ = frames_of(counts)
+    tool = Batched(batch)
+    stage = Swapper({0: tool}, CpuKernels(), np.eye(2, 3))
+    asked, given = 0, 0
+
+    def decoded() -> Iterator[Frame]:
+        nonlocal asked
+        for frame in frames:
+            asked += 1
+            # All that came before and has not left is held: never more than was allowed.
+            assert asked - 1 - given <= hold
+            yield frame
+
+    order = []
+    for frame in stage.swap_frames(decoded(), faces, hold=hold):
+        given += 1
+        order.append(frame.handle.frame_index)
+    assert order == list(range(len(counts)))
+    assert sum(tool.given) == sum(counts)
+    if batch == 4 and hold >= 3:
+        assert max(tool.given) >= 4
+    if batch == 64 and hold == 63:
+        assert tool.given == [sum(counts)]
+    for one, other in zip(alone, frames, strict=True):
+        assert one.faces == other.faces
+        for row in range(one.faces):
+            np.testing.assert_array_equal(one.affines[row], other.affines[row])
+            np.testing.assert_array_equal(one.crops[row], other.crops[row])
+
+
+def test_frames_without_faces_wait_for_nobody() -> None:
+    frames, faces = frames_of([0, 0, 1, 0, 0])
+    stage = Swapper({0: Batched(8)}, CpuKernels(), np.eye(2, 3))
+    asked: list[int] = []
+
+    def decoded() -> Iterator[Frame]:
+        for frame in frames:
+            asked.append(frame.handle.frame_index)
+            yield frame
+
+    stream = stage.swap_frames(decoded(), faces, hold=7)
+    assert next(stream).handle.frame_index == 0
+    assert asked == [0]
+    assert [frame.handle.frame_index for frame in stream] == [1, 2, 3, 4]
+
+
+def test_people_are_swapped_each_by_their_own() -> None:
+    frames, faces = frames_of([2, 2])
+    faces[1] = [replace(face, person=5) for face in faces[1]]
+    tools = {0: Batched(4), 5: Batched(4)}
+    for _ in Swapper(tools, CpuKernels(), np.eye(2, 3)).swap_frames(frames, faces, hold=3):
+        continue
+    assert (tools[0].given, tools[5].given) == ([2], [2])

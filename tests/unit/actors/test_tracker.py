@@ -12,7 +12,7 @@ from actors.follower import FaceFollower
 from actors.landmarker import EYE_LEFT, EYE_RIGHT
 from actors.tracker import Tracker, held_back, reach
 from scheduler.tracks import FaceObservation
-from tests.unit.actors.known_faces import KnownFaces, KnownFilm, ring
+from tests.unit.actors.known_faces import KnownFaces, KnownFilm, Motion, ring
 
 FRAMES = 44
 CUT = 20
@@ -148,12 +148,81 @@ def test_it_ends_where_the_mesh_sees_none_and_comes_back_with_the_next_detection
     assert [at for at, found in faces.items() if not found] == [9]
 
 
+class Guessing(KnownFaces):
+    """With a landmarker whose points are a guess where its network does not see the face well."""
+
+    @property
+    def guesses(self) -> bool:
+        return True
+
+
+def test_a_face_on_both_keyframes_stays_where_only_a_guess_would_do() -> None:
+    film = KnownFilm([slide(20, 40, 3)], 25)
+    blurred = frozenset((0, at) for at in (8, 9, 10))
+    faces = run(KnownFaces(film, hidden=blurred), film, stop=25)
+    assert [at for at, found in faces.items() if not found] == [8, 9, 10]
+    faces = run(Guessing(film, hidden=blurred), film, stop=25)
+    assert all(faces.values())
+    assert max(errors({at: faces[at] for at in (8, 9, 10)}, film)) < 2.0, "carried by flow"
+    gone = frozenset((0, at) for at in range(9, 25))
+    faces = run(Guessing(film, hidden=gone), film, stop=25)
+    assert [at for at, found in faces.items() if found] == list(range(9)), "no guess lives on"
+
+
 def test_nobody_costs_nothing() -> None:
-    film = KnownFilm([], 20)
-    observer = KnownFaces(film)
+    film = KnownFilm([slide(20, 40, 3)], 20)
+    observer = KnownFaces(film, missed=frozenset((0, at) for at in range(20)))
     assert not any(run(observer, film, stop=20).values())
     assert observer.looked == []
     assert observer.asked == [0, 6, 12, 18, 19]
+
+
+def stutter(motion: Motion, times: int) -> Motion:
+    """Each frame of a motion several times."""
+    return lambda at: motion(at // times)
+
+
+@pytest.mark.parametrize("expression", [True, False])
+@pytest.mark.parametrize("times", [2, 3, 50])
+def test_a_frame_that_repeats_the_one_before_has_its_faces(times: int, expression: bool) -> None:
+    film = KnownFilm([stutter(slide(20, 40, 3), times), stutter(slide(150, 60, -2), times)], 50)
+    observer = KnownFaces(film)
+    whole = run(observer, film, stop=50, expression=expression)
+    assert [len(found) for found in whole.values()] == [2] * 50
+    for at in range(1, 50):
+        # A keyframe is looked at for itself; the same picture then gives the same.
+        same = at % times and (at % 6 or times >= 50) and at != 49
+        for one, other in zip(whole[at - 1], whole[at], strict=True):
+            if same:
+                assert np.array_equal(one.landmarks, other.landmarks)
+                assert (one.score, one.visible) == (other.score, other.visible)
+            assert other.frame == at
+    plain = KnownFaces(KnownFilm([slide(20, 40, 3), slide(150, 60, -2)], 50))
+    run(plain, plain._film, stop=50, expression=expression)
+    if expression:
+        assert len(observer.looked) < 0.7 * len(plain.looked)
+    if times == 50:
+        assert (observer.asked, len(observer.looked)) == ([0], 2 if expression else 0)
+    # Where a chunk starts and stops changes nothing, in the midst of a repetition either.
+    for start, stop in ((0, 8), (11, 20), (43, 50)):
+        part = run(KnownFaces(film), film, start=start, stop=stop, expression=expression)
+        assert list(part) == list(range(start, stop))
+        for at, found in part.items():
+            for one, other in zip(found, whole[at], strict=True):
+                assert np.array_equal(one.landmarks, other.landmarks)
+                assert (one.score, one.visible) == (other.score, other.visible)
+
+
+def test_a_face_on_one_keyframe_lives_through_repetitions() -> None:
+    film = KnownFilm([stutter(slide(20, 40, 3), 2)], 25)
+    observer = KnownFaces(film, missed=frozenset({(0, 12)}))
+    whole = run(observer, film, stop=25)
+    assert [len(found) for found in whole.values()] == [1] * 25
+    assert len([at for at in observer.looked if 6 < at < 18]) <= 9, "half of them and a few"
+    for start in (5, 10, 15):
+        part = run(KnownFaces(film, missed=frozenset({(0, 12)})), film, start=start, stop=start + 5)
+        for at, found in part.items():
+            assert np.array_equal(found[0].landmarks, whole[at][0].landmarks)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 6, 7])

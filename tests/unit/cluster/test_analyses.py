@@ -10,9 +10,20 @@ import pytest
 
 from cluster.analyses import HANDS, AnalysisCache
 from scheduler import hands as hand_tables
+from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.hands import HandObservation
-from scheduler.jobs import AnalyseSettings, Analysis, EncoderSettings, JobSpec, SwapSettings
+from scheduler.jobs import (
+    AnalyseSettings,
+    Analysis,
+    EncoderSettings,
+    JobSpec,
+    PortraitSettings,
+    SwapSettings,
+)
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, to_table
+
+NOBODY = PortraitSettings()
+WHO = PortraitSettings(recognizer="dlib")
 
 
 def analysis(
@@ -53,19 +64,19 @@ def job(tmp_path: Path) -> Path:
 
 def test_what_is_kept_is_found(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
-    assert cache.find("k", identities=False, occlusion=False, folder=job) is None
-    cache.keep("k", [analysis(tmp_path / "a", n, 10) for n in range(3)])
-    found = cache.find("k", identities=False, occlusion=False, folder=job)
+    assert cache.find("k", portraits=NOBODY, occlusion=False, objects=False, folder=job) is None
+    cache.keep("k", [analysis(tmp_path / "a", n, 10) for n in range(3)], NOBODY)
+    found = cache.find("k", portraits=NOBODY, occlusion=False, objects=False, folder=job)
     assert found is not None
     assert (found.frames, found.faces, found.portraits_path) == (30, 0, "")
     frames = pq.read_table(found.frames_path)
     assert frames.column("frame").to_pylist() == list(range(30))
-    assert cache.find("k", identities=True, occlusion=False, folder=job) is None, (
+    assert cache.find("k", portraits=WHO, occlusion=False, objects=False, folder=job) is None, (
         "nobody was asked who is who"
     )
-    cache.keep("k", [analysis(tmp_path / "a", 0, 30, portraits=True)])
-    for identities in (True, False):
-        found = cache.find("k", identities=identities, occlusion=False, folder=job)
+    cache.keep("k", [analysis(tmp_path / "a", 0, 30, portraits=True)], WHO)
+    for asked in (WHO, NOBODY):
+        found = cache.find("k", portraits=asked, occlusion=False, objects=False, folder=job)
         assert found is not None
         assert found.portraits_path, "who knows more serves those who ask less"
     assert sorted(path.name[0] for path in (tmp_path / "cache").iterdir()) == ["k", "k"]
@@ -73,15 +84,17 @@ def test_what_is_kept_is_found(tmp_path: Path, job: Path) -> None:
 
 def test_hands_are_kept_and_found(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
-    cache.keep("k", [analysis(tmp_path / "a", n, 10, hands=True) for n in range(3)])
-    found = cache.find("k", identities=False, occlusion=True, folder=job)
+    cache.keep("k", [analysis(tmp_path / "a", n, 10, hands=True) for n in range(3)], NOBODY)
+    found = cache.find("k", portraits=NOBODY, occlusion=True, objects=False, folder=job)
     assert found is not None
     hands = hand_tables.from_table(pq.read_table(found.hands_path))
     assert [(hand.frame, hand.landmarks[20, 1]) for hand in hands] == [(0, 0), (10, 10), (20, 20)]
-    cache.keep("blind", [analysis(tmp_path / "a", 0, 10)])
+    cache.keep("blind", [analysis(tmp_path / "a", 0, 10)], NOBODY)
     other = tmp_path / "other"
     other.mkdir()
-    assert cache.find("blind", identities=False, occlusion=True, folder=other) is None
+    assert (
+        cache.find("blind", portraits=NOBODY, occlusion=True, objects=False, folder=other) is None
+    )
 
 
 def test_a_jobs_own_hands_are_not_the_caches(tmp_path: Path) -> None:
@@ -111,40 +124,65 @@ def test_the_name_is_of_the_content_and_the_program(tmp_path: Path) -> None:
         two.key(film, plain),
         one.key(film, dense),
         one.key(film, blind),
+        one.key(film, AnalyseSettings(detector=DetectorSettings(model="scrfd"))),
+        one.key(film, AnalyseSettings(detector=DetectorSettings(angles=(0, 90)))),
+        one.key(film, AnalyseSettings(landmarker=LandmarkerSettings(model="2dfan4"))),
+        one.key(film, AnalyseSettings(landmarker=LandmarkerSettings(score=0.6))),
     }
-    assert len(names) == 5
+    assert len(names) == 9
 
 
 def test_those_not_used_for_longest_go(tmp_path: Path, job: Path) -> None:
     probe = AnalysisCache(tmp_path / "cache", 10**9, "v1")
-    probe.keep("a", [analysis(tmp_path / "a", 0, 10)])
-    size = sum(path.stat().st_size for path in (tmp_path / "cache" / "a-f").iterdir())
+    probe.keep("a", [analysis(tmp_path / "a", 0, 10)], NOBODY)
+    size = sum(path.stat().st_size for path in (tmp_path / "cache" / "a-nobody").iterdir())
     cache = AnalysisCache(tmp_path / "cache", int(2.5 * size), "v1")
-    cache.keep("b", [analysis(tmp_path / "a", 0, 10)])
-    for at, name in enumerate(("a-f", "b-f")):
+    cache.keep("b", [analysis(tmp_path / "a", 0, 10)], NOBODY)
+    for at, name in enumerate(("a-nobody", "b-nobody")):
         os.utime(tmp_path / "cache" / name, (at + 1, at + 1))
-    assert cache.find("a", identities=False, occlusion=False, folder=job) is not None, (
-        "used again: now the newest"
-    )
-    cache.keep("c", [analysis(tmp_path / "a", 0, 10)])
-    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["a-f", "c-f"]
+    assert (
+        cache.find("a", portraits=NOBODY, occlusion=False, objects=False, folder=job) is not None
+    ), "used again: now the newest"
+    cache.keep("c", [analysis(tmp_path / "a", 0, 10)], NOBODY)
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["a-nobody", "c-nobody"]
     tiny = AnalysisCache(tmp_path / "cache", 1, "v1")
-    tiny.keep("d", [analysis(tmp_path / "a", 0, 10)])
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["d-f"]
+    tiny.keep("d", [analysis(tmp_path / "a", 0, 10)], NOBODY)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["d-nobody"]
 
 
 def test_half_an_entry_is_none(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
-    cache.keep("k", [analysis(tmp_path / "a", 0, 10)])
-    (tmp_path / "cache" / "k-f" / "frames.parquet").unlink()
-    assert cache.find("k", identities=False, occlusion=False, folder=job) is None
+    cache.keep("k", [analysis(tmp_path / "a", 0, 10)], NOBODY)
+    (tmp_path / "cache" / "k-nobody" / "frames.parquet").unlink()
+    assert cache.find("k", portraits=NOBODY, occlusion=False, objects=False, folder=job) is None
 
 
 def test_what_a_job_found_stays_when_the_entry_goes(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
-    cache.keep("k", [analysis(tmp_path / "a", 0, 10)])
-    found = cache.find("k", identities=False, occlusion=False, folder=job)
-    AnalysisCache(tmp_path / "cache", 0, "v1").keep("l", [analysis(tmp_path / "a", 0, 10)])
-    assert not (tmp_path / "cache" / "k-f").exists()
+    cache.keep("k", [analysis(tmp_path / "a", 0, 10)], NOBODY)
+    found = cache.find("k", portraits=NOBODY, occlusion=False, objects=False, folder=job)
+    AnalysisCache(tmp_path / "cache", 0, "v1").keep("l", [analysis(tmp_path / "a", 0, 10)], NOBODY)
+    assert not (tmp_path / "cache" / "k-nobody").exists()
     assert found is not None
     assert pq.read_table(found.frames_path).num_rows == 10
+
+
+@pytest.mark.parametrize(
+    ("kept", "asked", "serves"),
+    [
+        (("dlib", False), ("arcface", False), False),
+        (("dlib", False), ("dlib", True), False),
+        (("arcface", True), ("arcface", False), True),
+        (("arcface", True), ("", True), True),
+        (("", True), ("", False), True),
+        (("", True), ("dlib", False), False),
+    ],
+)
+def test_only_portraits_that_tell_all_that_is_asked_serve(
+    tmp_path: Path, job: Path, kept: tuple[str, bool], asked: tuple[str, bool], serves: bool
+) -> None:
+    cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
+    have, want = (PortraitSettings(recognizer=r, classes=c) for r, c in (kept, asked))
+    cache.keep("k", [analysis(tmp_path / "a", 0, 10, portraits=True)], have)
+    found = cache.find("k", portraits=want, occlusion=False, objects=False, folder=job)
+    assert (found is not None) == serves

@@ -57,7 +57,11 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
         (["submit", "film.mp4", "--sorce", "a.png"], "--source"),
         (["submit", "film.mp4"], "--source"),
         (["submit", "film.mp4", "-s", "a.png", "--lanes", "many"], "--lanes"),
-        (["submit", "-s", "a.png"], "VIDEO"),
+        (["submit", "-s", "a.png"], "TARGET"),
+        (["submit", "a.mp4", "-t", "b.mp4", "-s", "a.png"], "two targets"),
+        (["submit", "a.mp4", "-s", "a.png", "--face-order", "left-right"], "--face-order"),
+        (["submit", "a.mp4", "-s", "a.png", "--reference-distance", "1"], "--reference-distance"),
+        (["submit", "a.mp4", "-s", "a.png", "--face-mask-types", "box", "hat"], "hat"),
         (["doctor", "extra"], "extra"),
     ],
 )
@@ -177,3 +181,10 @@ def test_the_shell_can_complete_commands() -> None:
         COMMAND, env=dict(os.environ) | words, capture_output=True, text=True, check=False
     )
     assert (done.stdout.split(), done.stderr) == (["submit"], "")
+
+
+def test_help_loads_no_runtime() -> None:
+    heavy = ("ray", "cv2", "onnxruntime", "ai_edge_litert", "openvino", "pyarrow")
+    code = f"import sys, farm.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -20,6 +20,7 @@ from farm.contact_sheet import (
     write_png,
 )
 from scheduler.errors import FramesLost, SettingInvalid, StorageUnwritable
+from scheduler.output import CutSettings
 
 COLOURS = ((200, 30, 40), (20, 180, 60), (30, 40, 210), (240, 240, 240), (10, 10, 10))
 
@@ -109,9 +110,42 @@ def test_the_sheet_shows_originals_above_results(tmp_path: Path) -> None:
 def test_films_of_different_length_are_not_compared(tmp_path: Path) -> None:
     before = film(tmp_path / "before.mkv")
     after = film(tmp_path / "after.mkv", COLOURS[:4])
-    with pytest.raises(FramesLost, match="has 5 frames"):
+    with pytest.raises(FramesLost, match="shows 5 frames"):
         write_contact_sheet(before, after, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()
+
+
+def test_a_trimmed_result_is_shown_below_the_frames_that_it_shows(tmp_path: Path) -> None:
+    before = film(tmp_path / "before.mkv")
+    after = film(tmp_path / "after.mkv", COLOURS[2:4])
+    cut = CutSettings(start=2, stop=4)
+    write_contact_sheet(before, after, tmp_path / "sheet.png", cut=cut)
+    picture = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB)
+    for place in range(2):
+        x = GAP + place * (CELL + GAP) + CELL // 2
+        for y in (GAP + 160, GAP + 320 + GAP // 2 + 160):
+            assert np.abs(picture[y, x].astype(int) - COLOURS[2 + place]).max() <= 3
+
+
+def test_a_sheet_of_a_picture_shows_it_upright_above_its_result(tmp_path: Path) -> None:
+    exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    upright = np.full((480, 320, 3), (10, 20, 200), np.uint8)
+    upright[:240] = (200, 20, 10)
+    done, data = cv2.imencodeWithMetadata(
+        ".jpg",
+        np.ascontiguousarray(np.rot90(upright)),
+        [cv2.IMAGE_METADATA_EXIF],
+        [np.frombuffer(exif, np.uint8)],
+    )
+    assert done
+    (tmp_path / "photo.jpg").write_bytes(data.tobytes())
+    cv2.imwrite(str(tmp_path / "result.png"), upright[::2, ::2])
+    write_contact_sheet(tmp_path / "photo.jpg", tmp_path / "result.png", tmp_path / "sheet.png")
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    for top in (GAP, GAP + 480 + GAP // 2):
+        cell = sheet[top : top + 480, GAP : GAP + 320].astype(int)
+        assert np.abs(cell[100, 200] - (200, 20, 10)).max() < 8
+        assert np.abs(cell[400, 200] - (10, 20, 200)).max() < 8
 
 
 def test_a_sheet_is_a_png_and_has_at_least_one_frame(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from farm.config import Settings, load_settings
-from farm.submission import build_job, default_output, encoder_settings, stabilize_settings
+from farm.specs import analyse_settings, encoder_settings, stabilize_settings
+from farm.submission import build_job, default_output, survey_job_spec
 from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable, SwapfarmError
 from scheduler.jobs import EncoderSettings, StabilizeSettings
 
@@ -15,31 +16,38 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(environment={"HOME": str(tmp_path)})
 
 
-def encoder(settings: Settings, codec: str | None = None, **given: object) -> EncoderSettings:
-    choice: dict[str, object] = {"preset": None, "quality": None, "pix_fmt": ""} | given
-    return encoder_settings(settings, codec=codec, **choice)  # type: ignore[arg-type]
+def with_flags(tmp_path: Path, flags: dict[str, object]) -> Settings:
+    return load_settings(environment={"HOME": str(tmp_path)}, flags=flags)
 
 
-def test_each_codec_has_its_own_defaults_and_the_user_the_last_word(settings: Settings) -> None:
-    assert encoder(settings) == EncoderSettings(codec="libx264", preset="veryfast", quality=18)
-    assert encoder(settings, "libsvtav1").preset == "8"
-    assert encoder(settings, "libx265", preset="slow", quality=30).quality == 30
+def encoder(tmp_path: Path, **flags: object) -> EncoderSettings:
+    return encoder_settings(with_flags(tmp_path, {"encoder": flags}))
 
 
-@pytest.mark.parametrize(("codec", "quality"), [("h264", None), ("libx264", 52), ("libx265", -1)])
-def test_unknown_codecs_and_qualities_are_refused(
-    settings: Settings, codec: str, quality: int | None
-) -> None:
+def test_each_codec_has_its_own_defaults_and_the_user_the_last_word(tmp_path: Path) -> None:
+    assert encoder(tmp_path) == EncoderSettings(codec="libx264", preset="veryfast", quality=18)
+    assert encoder(tmp_path, codec="libsvtav1").preset == "8"
+    assert encoder(tmp_path, codec="libx265", preset="slow", quality=30).quality == 30
+    assert encoder(tmp_path, codec="libsvtav1", quality=63).quality == 63
+
+
+@pytest.mark.parametrize(
+    "flags", [{"codec": "h264"}, {"quality": 52}, {"codec": "libx265", "quality": -1}]
+)
+def test_unknown_codecs_and_qualities_are_refused(tmp_path: Path, flags: dict[str, object]) -> None:
     with pytest.raises(SettingInvalid, match="Next:"):
-        encoder(settings, codec, quality=quality)
+        encoder(tmp_path, **flags)
 
 
 def test_quality_of_the_settings_file_is_for_its_own_codec(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('[encoder]\ncodec = "libx265"\nquality = 33\n')
-    settings = load_settings(file, environment={"HOME": str(tmp_path)})
-    assert encoder(settings).quality == 33
-    assert encoder(settings, "libx264").quality == 18
+    home = {"HOME": str(tmp_path)}
+    assert encoder_settings(load_settings(file, home)).quality == 33
+    other = load_settings(file, home, flags={"encoder": {"codec": "libx264"}})
+    assert encoder_settings(other).quality == 18
+    same = load_settings(file, home, flags={"encoder": {"codec": "libx265"}})
+    assert encoder_settings(same).quality == 33
 
 
 @pytest.mark.parametrize(
@@ -63,7 +71,6 @@ def job_for(settings: Settings, tmp_path: Path, output: Path, **more: object) ->
         video=film,
         sources=[face],
         output=output,
-        encoder=EncoderSettings(),
         **more,  # type: ignore[arg-type]
     )
 
@@ -87,9 +94,10 @@ def test_outputs_that_would_destroy_something_are_refused(
     for name, error in cases.items():
         with pytest.raises(error):
             job_for(settings, tmp_path, tmp_path / name)
-    job_for(settings, tmp_path, tmp_path / "old.mp4", overwrite=True)
+    careless = with_flags(tmp_path, {"overwrite": True})
+    job_for(careless, tmp_path, tmp_path / "old.mp4")
     with pytest.raises(OutputInvalid):
-        job_for(settings, tmp_path, tmp_path / "link.mp4", overwrite=True)
+        job_for(careless, tmp_path, tmp_path / "link.mp4")
 
 
 def test_a_job_knows_absolute_paths_only(
@@ -101,7 +109,6 @@ def test_a_job_knows_absolute_paths_only(
         video=Path("film with space.mp4"),
         sources=[Path("sub/../face.jpg")],
         output=Path("out.mkv"),
-        encoder=EncoderSettings(),
     )
     assert job.media == str(tmp_path / "film with space.mp4")
     assert job.swap.sources == (str(tmp_path / "face.jpg"),)
@@ -113,18 +120,48 @@ def test_a_job_knows_absolute_paths_only(
 def test_without_a_source_or_with_an_unknown_swapper_there_is_no_job(
     settings: Settings, tmp_path: Path
 ) -> None:
-    with pytest.raises(SettingInvalid, match="swapper 'magic'"):
-        job_for(settings, tmp_path, tmp_path / "o.mp4", swapper="magic")
+    with pytest.raises(SettingInvalid, match="--swapper magic"):
+        with_flags(tmp_path, {"face_swapper": {"model": "magic"}})
+    with pytest.raises(SettingInvalid, match="neither --source nor --swap"):
+        build_job(settings, video=tmp_path / "film.mp4")
 
 
-def test_filters_are_named_or_none() -> None:
-    assert stabilize_settings(None) == StabilizeSettings()
-    assert not stabilize_settings(None, off=True).any
-    assert stabilize_settings(None, off=True).warmup == 0
-    chosen = stabilize_settings("snap, colour")
-    assert (chosen.snap, chosen.colour, chosen.flow, chosen.guard) == (True, True, False, False)
-    assert chosen.warmup >= StabilizeSettings().warmup > 0
-    with pytest.raises(SettingInvalid, match="filter 'smooth'"):
-        stabilize_settings("flow,smooth")
-    with pytest.raises(SettingInvalid, match="with --no-stabilize"):
-        stabilize_settings("flow", off=True)
+@pytest.mark.parametrize("interval", [0, -1, 25])
+def test_the_detector_looks_at_least_once_a_second(tmp_path: Path, interval: int) -> None:
+    with pytest.raises(SettingInvalid, match="--detect-every"):
+        with_flags(tmp_path, {"detect_every": interval})
+
+
+def test_how_often_the_detector_looks_is_the_users(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("detect_every = 3\n")
+    home = {"HOME": str(tmp_path)}
+    settings = load_settings(file, home)
+    assert analyse_settings(settings).interval == 3
+    assert survey_job_spec(settings, video=Path("film.mp4")).analysis.interval == 3
+    flags = load_settings(file, home, flags={"detect_every": 24})
+    assert analyse_settings(flags).interval == 24
+    file.write_text("detect_every = 25\n")
+    with pytest.raises(SettingInvalid, match="detect_every"):
+        load_settings(file, home)
+
+
+def test_objects_are_looked_for_on_the_mesh_only(tmp_path: Path) -> None:
+    assert analyse_settings(with_flags(tmp_path, {})).objects
+    assert not analyse_settings(with_flags(tmp_path, {"objects": False})).objects
+    points68 = {"face_landmarker": {"model": "2dfan4"}}
+    assert not analyse_settings(with_flags(tmp_path, points68)).objects
+
+
+def test_filters_are_named_or_none(tmp_path: Path) -> None:
+    def chosen(value: object) -> StabilizeSettings:
+        return stabilize_settings(with_flags(tmp_path, {"stabilize": value}))
+
+    assert stabilize_settings(with_flags(tmp_path, {})) == StabilizeSettings()
+    assert not chosen([]).any
+    assert chosen([]).warmup == 0
+    some = chosen("snap, colour")
+    assert (some.snap, some.colour, some.flow, some.guard) == (True, True, False, False)
+    assert some.warmup >= StabilizeSettings().warmup > 0
+    with pytest.raises(SettingInvalid, match="--stabilize smooth"):
+        chosen(["flow,smooth"])

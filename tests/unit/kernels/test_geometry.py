@@ -111,3 +111,13 @@ def test_chroma_sites():
     assert geometry.apply(left, [3, 1]).tolist() == [6.0, 2.5]
     assert geometry.apply(centre, [1, 1]).tolist() == [2.5, 2.5]
     assert np.array_equal(full, np.eye(2, 3))
+
+
+def test_a_turned_square_becomes_the_upright_crop():
+    angle = 0.6
+    upright = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    middle = np.array([30.0, -12.0])
+    affine = geometry.square_crop(upright, upright @ middle, 40.0, 224)
+    assert np.allclose(geometry.apply(affine, middle), 111.5)
+    corner = middle + upright.T @ np.array([-20.0, 20.0])
+    assert np.allclose(geometry.apply(affine, corner), [-0.5, 223.5])

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kernels.metrics import luma_flicker, similarity_map, warping_error, weighted_mean
+from kernels.metrics import (
+    known_motion,
+    luma_flicker,
+    seam_ratio,
+    similarity_map,
+    unsteadiness,
+    warping_error,
+    weighted_mean,
+)
 
 RNG = np.random.default_rng(3)
 PICTURE = np.clip(
@@ -65,3 +73,39 @@ def test_flicker_is_the_broad_part_of_the_warping_error() -> None:
     half = still.copy()
     half[:, :32] += 50
     assert warping_error(half, still, weight) == luma_flicker(half, still, weight) == 0
+
+
+def test_motion_is_known_where_there_and_back_lead_home() -> None:
+    forth = np.zeros((40, 60, 2), np.float32)
+    forth[..., 0] = 2
+    back = -forth
+    back[:, 30:, 0] = 2
+    known = known_motion(forth, back)
+    assert known[5:-5, 5:25].all()
+    assert not known[5:-5, 35:55].any()
+
+
+def test_a_picture_that_only_moves_is_steady() -> None:
+    moved = np.roll(PICTURE, 3, axis=1)
+    motion = np.zeros((*PICTURE.shape, 2), np.float32)
+    motion[..., 0] = -3
+    weight = np.zeros(PICTURE.shape, np.float32)
+    weight[10:-10, 10:-10] = 1
+    assert unsteadiness(moved, PICTURE, motion, weight) == pytest.approx((0, 0), abs=1e-3)
+    brighter = np.clip(moved.astype(int) + 4, 0, 255).astype(np.uint8)
+    still = np.zeros_like(motion)
+    warp, flicker = unsteadiness(brighter, PICTURE, motion, weight)
+    assert warp == pytest.approx(4, abs=0.3)
+    assert flicker == pytest.approx(4, abs=0.3)
+    assert unsteadiness(moved, PICTURE, still, weight)[0] > 10, "without the motion it is not"
+
+
+def test_a_planted_seam_is_found() -> None:
+    errors = np.random.default_rng(4).uniform(0.9, 1.1, 200)
+    borders = np.zeros(200, np.bool_)
+    borders[25::25] = True
+    assert seam_ratio(errors, borders) == pytest.approx(1, abs=0.1)
+    errors[borders] *= 3
+    assert seam_ratio(errors, borders) == pytest.approx(3, abs=0.3)
+    assert seam_ratio(errors, np.zeros_like(borders)) is None
+    assert seam_ratio(errors, np.ones_like(borders)) is None

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from scheduler.census import Census
-from scheduler.tracks import LANDMARKS, STITCHED_SCHEMA, FaceObservation, to_table
+from scheduler.points import MESH
+from scheduler.tracks import STITCHED_SCHEMA, FaceObservation, to_table
 
 
 def face(frame: int, side: float) -> FaceObservation:
@@ -13,7 +14,7 @@ def face(frame: int, side: float) -> FaceObservation:
         frame=frame,
         track=0,
         box=np.array([0, 0, side, side / 2], np.float32),
-        landmarks=np.zeros((LANDMARKS, 2), np.float32),
+        landmarks=np.zeros((MESH.count, 2), np.float32),
         score=1.0,
         visible=1.0,
     )

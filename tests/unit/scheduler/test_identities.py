@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from scheduler.identities import TrackLooks, find_identities, letters
+from scheduler.identities import SPACES, TrackLooks, find_identities, letters
 
 
 def seen(track: int, at: float, frames: int = 50, quality: float = 0.8) -> TrackLooks:
@@ -88,6 +90,35 @@ def test_as_slow_but_plain_clustering() -> None:
         if best[1] < 0:
             break
         groups[best[2]] += groups.pop(best[1])
-    found = find_identities(tracks, dict.fromkeys(apart, 3), threshold)
+    space = replace(SPACES["dlib"], cluster=threshold)
+    found = find_identities(tracks, dict.fromkeys(apart, 3), space)
     assert len(groups) > 3
     assert sorted(i.tracks for i in found) == sorted(tuple(sorted(g)) for g in groups)
+
+
+def test_of_unit_vectors_only_the_direction_counts() -> None:
+    def at(degrees: float) -> list[float]:
+        return [float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))]
+
+    space = SPACES["arcface"]
+    assert space.mean(np.array([at(20), at(40)])) == pytest.approx(at(30))
+    assert np.linalg.norm(SPACES["dlib"].mean(np.array([at(20), at(80)]))) < 0.9
+    # Strangers are at right angles, 1.41 apart; the mean of one's pictures stays as far.
+    mean = space.mean(np.array([at(-30), at(30)]))
+    assert np.linalg.norm(mean - at(90)) == pytest.approx(np.sqrt(2))
+    looks = [
+        TrackLooks(track=n, frames=9, first=n, quality=0.9, embedding=np.array(at(angle)))
+        for n, angle in enumerate((0, 40, 140, 100))
+    ]
+    assert [i.tracks for i in find_identities(looks, {}, space)] == [(0, 1), (2, 3)]
+
+
+def test_what_facefusion_calls_a_distance() -> None:
+    """Half of 1 - cosine."""
+    for degrees in (10, 60, 90):
+        one, other = np.array([1.0, 0.0]), np.array([np.cos(np.radians(degrees)), 0.0])
+        other[1] = np.sin(np.radians(degrees))
+        share = (1 - one @ other) / 2
+        assert SPACES["arcface"].euclidean(share) == pytest.approx(np.linalg.norm(one - other))
+    assert SPACES["arcface"].euclidean(0.3) == pytest.approx(SPACES["arcface"].same, abs=1e-3)
+    assert SPACES["dlib"].euclidean(0.3) == pytest.approx(SPACES["dlib"].same)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from scheduler.one_euro import OneEuro
-from scheduler.tracks import LANDMARKS
+from scheduler.points import MESH
 
-FACE = np.random.default_rng(0).uniform(0, 100, (LANDMARKS, 2))
+FACE = np.random.default_rng(0).uniform(0, 100, (MESH.count, 2))
 
 
 def test_a_face_at_rest_stays_where_it_is() -> None:

@@ -4,18 +4,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.runs import BUCKET, PORTRAITS, RunCounter, best_portraits, overlaps, sure_pairs
+from scheduler.runs import BUCKET, PORTRAITS, RunCounter, best_portraits, sure_pairs
 
 
 def boxes(*xs: float, side: float = 40.0) -> np.ndarray:
     return np.array([[x, 0, x + side, side] for x in xs], np.float64).reshape(-1, 4)
-
-
-def test_overlaps_of_shifted_squares() -> None:
-    table = overlaps(boxes(0, 20), boxes(0, 100))
-    assert table.shape == (2, 2)
-    assert table[0].tolist() == [1.0, 0.0]
-    assert np.isclose(table[1, 0], 1 / 3)
 
 
 def test_faces_apart_are_sure_and_faces_upon_each_other_are_not() -> None:

@@ -3,10 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scheduler.classes import ClassFilter, FaceClass
 from scheduler.errors import IdentityUnknown
-from scheduler.identities import Identity
+from scheduler.identities import SPACES, Identity
 from scheduler.jobs import FaceChoice, Role
-from scheduler.selection import ORDERS, TrackFacts, cast_people, choose_people, rank, refer
+from scheduler.selection import (
+    ORDERS,
+    TrackFacts,
+    cast_people,
+    choose_people,
+    keep_classes,
+    rank,
+    refer,
+    refer_to_frame,
+)
 
 FRAMES = np.array([0, 0, 1, 2, 2, 2], np.int64)
 TRACKS = np.array([0, 1, 1, 0, 2, 1], np.int32)
@@ -84,3 +94,57 @@ def test_one_is_the_first_in_rank_of_those_in_the_frame() -> None:
     ranks = {2: 0, 0: 1, 1: 2}
     assert choose_people(choice, FRAMES, TRACKS, None, ranks).tolist() == [0, -1, 0, -1, 0, -1]
     assert choose_people(choice, FRAMES, TRACKS, {1: 0}, ranks).tolist() == [-1, 0, 0, -1, -1, 0]
+
+
+SHOWN = [
+    (1, TrackFacts(x=50, y=9, area=10, score=0.5)),
+    (2, TrackFacts(x=20, y=9, area=30, score=0.9)),
+    (7, TrackFacts(x=80, y=9, area=20, score=0.7)),
+]
+"""Faces of one frame; nobody knows who track 7 is."""
+
+
+@pytest.mark.parametrize(
+    ("order", "position", "people"),
+    [
+        ("large-small", 0, {0: 0, 2: 0}),
+        ("large-small", 2, {1: 0}),
+        ("left-right", 1, {1: 0}),
+        ("left-right", 2, {7: 0}),
+    ],
+)
+def test_the_person_at_a_place_of_a_frame_is_swapped_in_the_whole_film(
+    order: str, position: int, people: dict[int, int]
+) -> None:
+    choice = FaceChoice(
+        mode="reference", order=order, reference_frame=3, reference_position=position
+    )
+    assert refer_to_frame(choice, SHOWN, PEOPLE, SPACES["dlib"]) == people
+
+
+def test_who_looks_alike_goes_along_as_far_as_the_distance_reaches() -> None:
+    choice = FaceChoice(mode="reference", reference_frame=3, distance=1.1)
+    assert refer_to_frame(choice, SHOWN, PEOPLE, SPACES["dlib"]) == {0: 0, 1: 0, 2: 0}
+
+
+@pytest.mark.parametrize("shown", [[], SHOWN])
+def test_a_position_that_the_frame_does_not_have(shown: list[tuple[int, TrackFacts]]) -> None:
+    choice = FaceChoice(mode="reference", reference_frame=3, reference_position=3)
+    with pytest.raises(IdentityUnknown, match=f"frame 3 of the film shows {len(shown)} faces"):
+        refer_to_frame(choice, shown, PEOPLE, SPACES["dlib"])
+
+
+def test_a_filter_keeps_those_who_fit() -> None:
+    classes = {
+        0: FaceClass(gender=0, age=3, race=0),
+        1: FaceClass(gender=1, age=3, race=0),
+        2: FaceClass(gender=1, age=6, race=0),
+    }
+    people = {0: 0, 1: 1, 2: 0, 3: 0}
+    assert keep_classes(people, classes, ClassFilter()) == people
+    assert keep_classes(people, classes, ClassFilter(gender="female")) == {1: 1, 2: 0}
+    assert keep_classes(people, classes, ClassFilter(ages=(20, 29))) == {0: 0, 1: 1}
+    with pytest.raises(IdentityUnknown, match="are: female, white, 20 to 29; female, white, 50"):
+        keep_classes(people, classes, ClassFilter(race="black"))
+    with pytest.raises(IdentityUnknown, match="no faces"):
+        keep_classes({}, {}, ClassFilter(gender="male"))

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from scheduler.points import IBUG, MESH
 from scheduler.smooth import MAX_SHIFT, MAX_TURN, MAX_ZOOM, REACH, Smoother, smoothed
-from scheduler.tracks import LANDMARKS, FaceObservation, from_table, to_table
+from scheduler.tracks import FaceObservation, from_table, to_table
 
 Array = NDArray[np.float64]
 IOD = 100.0
@@ -23,7 +24,7 @@ LIDS = [159, 386]
 
 def shape() -> Array:
     """[468, 2] vertices scattered anywhere, but eyes, nose and temples where they belong."""
-    points = np.random.default_rng(1).uniform(-0.7, 0.8, (LANDMARKS, 2))
+    points = np.random.default_rng(1).uniform(-0.7, 0.8, (MESH.count, 2))
     known = {
         33: (-0.5, 0), 133: (-0.19, 0), 362: (0.19, 0), 263: (0.5, 0), 10: (0, -0.6), 1: (0, 0.38),
         234: (-0.75, 0.25), 454: (0.75, 0.25), 159: (-0.35, -0.05), 386: (0.35, -0.05),
@@ -63,7 +64,7 @@ def away(one: FaceObservation, other: FaceObservation) -> float:
 
 def noisy(path: Callable[[int], Array], size: float) -> Callable[[int], Array]:
     random = np.random.default_rng(5)
-    noise = random.normal(0, size * IOD, (200, LANDMARKS, 2))
+    noise = random.normal(0, size * IOD, (200, MESH.count, 2))
     return lambda at: path(at) + noise[at]
 
 
@@ -80,7 +81,7 @@ def test_a_parabola_comes_out_as_it_went_in() -> None:
 
 
 def test_even_a_shape_that_changes_like_a_parabola() -> None:
-    change = np.random.default_rng(2).normal(0, 1e-4, (LANDMARKS, 2)) * IOD
+    change = np.random.default_rng(2).normal(0, 1e-4, (MESH.count, 2)) * IOD
     change -= change.mean(axis=0)
     faces = film(lambda at: placed(100, 100) + change * (at - 15.0) ** 2)
     # The similarity that fits best turns a little with the shape: no longer quite a parabola.
@@ -103,15 +104,44 @@ def test_trembling_goes_and_what_is_under_it_stays() -> None:
     assert abs((wrong * speed).sum() / (speed * speed).sum()) < 0.01, "no lag"
 
 
+def test_faces_of_68_points_are_smoothed_by_their_own_parts() -> None:
+    shape = np.random.default_rng(1).uniform(-0.7, 0.8, (IBUG.count, 2))
+    shape[list(IBUG.bones)] = list(IBUG.bones.values())
+    random = np.random.default_rng(4)
+    noise = random.normal(0, 0.001 * IOD, (60, IBUG.count, 2))
+    upper = [37, 38, 43, 44]
+
+    def path(at: int) -> Array:
+        cos, sin = np.cos(0.01 * at) * IOD, np.sin(0.01 * at) * IOD
+        points = shape @ np.array([[cos, sin], [-sin, cos]]) + [200 + 3 * at, 150]
+        points[upper, 1] += 0.1 * IOD * (at in (30, 31))
+        return points
+
+    faces = [face(at, path(at) + noise[at]) for at in range(60)]
+    result = run(faces)
+    wrong, before = (
+        np.array([row.landmarks - path(at) for at, row in enumerate(rows)]) / IOD
+        for rows in (result, faces)
+    )
+    still = [at for at in range(4, 56) if abs(at - 30) > REACH + 1]
+    second = [np.diff(each, 2, axis=0)[still[:-4]].std() for each in (wrong, before)]
+    assert second[0] < 0.3 * second[1]
+    assert wrong[still].std() < 0.7 * before[still].std()
+    lids = [result[at].landmarks[upper, 1].mean() - path(29)[upper, 1].mean() for at in (29, 30)]
+    assert lids[1] - lids[0] > 0.08 * IOD, "a blink stays a blink"
+
+
 def test_a_face_that_jumps_is_hardly_corrected_and_never_beyond_the_bounds() -> None:
     # The corners of the pose's bounds in one frame: turn, shift and size of a single wrong face.
     for wrong in (placed(300, 200, 0.5), placed(400, 200), placed(300, 200, 0.0, 1.6)):
-        faces = film(lambda at, wrong=wrong: wrong if at == 15 else placed(300, 200))
-        for before, after in zip(faces, run(faces), strict=True):
-            size = 1.6 if before.frame == 15 else 1.0
+        faces = film(lambda at, wrong=wrong: wrong if at == 25 else placed(300, 200), 50)
+        result = run(faces)
+        for before, after in zip(faces, result, strict=True):
+            size = 1.6 if before.frame == 25 else 1.0
             assert away(before, after) < size * (MAX_SHIFT + MAX_TURN + MAX_ZOOM + 0.02)
-        still = [a for a in run(faces) if abs(a.frame - 15) > REACH]
-        assert max(away(a, faces[a.frame]) for a in still) < 1e-5, "four frames away: nothing"
+        shift = [away(after, before) for after, before in zip(result, faces, strict=True)]
+        assert max(s for at, s in enumerate(shift) if abs(at - 25) > 4) < 1e-3, "a long window"
+        assert max(s for at, s in enumerate(shift) if abs(at - 25) > REACH) < 1e-5, "any window"
 
 
 def test_fast_motion_is_left_alone() -> None:
@@ -149,23 +179,23 @@ def test_nothing_passes_a_cut_a_gap_or_the_end_of_a_track() -> None:
     assert [a.landmarks.tobytes() for a in together] == [a.landmarks.tobytes() for a in alone]
 
 
-@settings(max_examples=30, deadline=None)
-@given(borders=st.sets(st.integers(1, 39), max_size=12), empty=st.booleans())
+@settings(max_examples=10, deadline=None)
+@given(borders=st.sets(st.integers(1, 69), max_size=12), empty=st.booleans())
 def test_where_the_tables_were_parted_cannot_be_seen(borders: set[int], empty: bool) -> None:
     first = noisy(lambda at: placed(100 + at, 200, 0.01 * at), 0.004)
     second = noisy(lambda at: placed(500 - at, 210), 0.003)
     rows = [
         each
-        for at in range(40)
+        for at in range(70)
         for each in (face(at, first(at)), face(at, second(at), 1))
         if at % 17 or each.track
     ]
-    edges = [0, *sorted(borders), 40]
+    edges = [0, *sorted(borders), 70]
     parts = [to_table([r for r in rows if a <= r.frame < b]) for a, b in pairwise(edges)]
     if empty:
         parts.insert(len(parts) // 2, to_table([]))
-    whole = pa.concat_tables(smoothed([to_table(rows)], cuts=[25]))
-    parted = pa.concat_tables(smoothed(parts, cuts=[25]))
+    whole = pa.concat_tables(smoothed([to_table(rows)], cuts=[50]))
+    parted = pa.concat_tables(smoothed(parts, cuts=[50]))
     assert parted.combine_chunks() == whole.combine_chunks()
     for ours, theirs in zip(from_table(parted), from_table(whole), strict=True):
         assert ours.landmarks.tobytes() == theirs.landmarks.tobytes()
@@ -188,7 +218,7 @@ def test_every_row_comes_out_in_its_place_with_its_box_around_it() -> None:
 
 
 def test_faces_that_are_points_are_left_as_they_are() -> None:
-    rows = [face(at, np.full((LANDMARKS, 2), 7.0)) for at in range(12)]
+    rows = [face(at, np.full((MESH.count, 2), 7.0)) for at in range(12)]
     assert [r.landmarks.tobytes() for r in run(rows)] == [r.landmarks.tobytes() for r in rows]
 
 
@@ -203,7 +233,21 @@ def test_rows_that_were_not_stitched_are_refused() -> None:
         smoother.extend(to_table([face(5, SHAPE)]))
 
 
-def test_memory_does_not_grow_and_a_face_takes_half_a_millisecond() -> None:
+def test_what_wanders_slowly_is_held_by_the_long_window() -> None:
+    """Noise that lasts some frames, as a network's does, goes where the shape is about still."""
+    noise = np.random.default_rng(6).normal(0, 1, (130, MESH.count, 2))
+    slow = np.stack([noise[at : at + 4].mean(axis=0) for at in range(100)])
+    slow *= 0.0003 * IOD / slow.std()
+    faces = film(lambda at: placed(300, 200, 0.1 * np.sin(0.05 * at)) + slow[at], 100)
+    truth = [placed(300, 200, 0.1 * np.sin(0.05 * at)) for at in range(100)]
+    before, after = (
+        np.array([f.landmarks - t for f, t in zip(rows, truth, strict=True)]).std()
+        for rows in (faces, run(faces))
+    )
+    assert after < 0.75 * before, "nine frames alone leave nine tenths"
+
+
+def test_memory_does_not_grow_and_a_face_takes_a_millisecond() -> None:
     smoother, path = Smoother(), noisy(lambda at: placed(100 + at, 200), 0.004)
     tables = [to_table([face(10 * n + k, path(k), n) for k in range(10)]) for n in range(40)]
     best = np.inf
@@ -211,5 +255,5 @@ def test_memory_does_not_grow_and_a_face_takes_half_a_millisecond() -> None:
         began = time.thread_time()
         smoother.extend(table)
         best = min(best, (time.thread_time() - began) / 10)
-    assert len(smoother._tracks) <= 2
-    assert best < 0.0005
+    assert len(smoother._tracks) <= 3
+    assert best < 0.001

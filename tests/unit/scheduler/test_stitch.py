@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.stitch import Stitcher, overlap
-from scheduler.tracks import LANDMARKS, FaceObservation, from_table, to_table
+from scheduler.points import MESH
+from scheduler.stitch import Stitcher
+from scheduler.tracks import FaceObservation, from_table, to_table
 
 
 def face(frame: int, x: float, y: float = 10.0, side: float = 40.0) -> FaceObservation:
     box = np.array([x, y, x + side, y + side], np.float32)
-    points = np.full((LANDMARKS, 2), x, np.float32)
+    points = np.full((MESH.count, 2), x, np.float32)
     return FaceObservation(frame=frame, track=-1, box=box, landmarks=points, score=0.9, visible=1.0)
 
 
@@ -58,12 +59,6 @@ def test_tables_out_of_order_are_refused() -> None:
     stitcher.extend(to_table([face(5, 10)]))
     with pytest.raises(ValueError, match="frame 4 after frame 5"):
         stitcher.extend(to_table([face(4, 10)]))
-
-
-def test_overlap_of_half_shifted_boxes_is_a_third() -> None:
-    a, b = np.array([0, 0, 10, 10], np.float32), np.array([5, 0, 15, 10], np.float32)
-    assert overlap(a, b) == pytest.approx(1 / 3)
-    assert overlap(a, a + 20) == 0.0
 
 
 def crossing(hidden: range, speed: float = 6.0) -> list[FaceObservation]:

@@ -1,0 +1,84 @@
+"""Which file of a network is run, and by which runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from actors.inference.onnx import Onnx
+from actors.inference.openvino import OpenVino
+from actors.inference.runtime import Runtime
+from actors.models import INT8, QUANTIZED, ModelStore
+from scheduler.errors import ModelUnavailable, SettingInvalid
+
+PRECISIONS: Final = ("fp32", "int8", "auto")
+
+
+def resolve_precision(store: ModelStore, names: Sequence[str], precision: str) -> str:
+    """What networks are run with on all of a job's lanes: fp32 or int8.
+
+    To be asked once, before a job is planned: its frames depend on the answer.
+
+    Args:
+        names: of networks that go together, in the registry; none: fp32.
+        precision: one of PRECISIONS; auto: int8 where this machine has quantised files of all of
+            the networks as they are now, and OpenVINO to run them with.
+
+    Raises:
+        SettingInvalid: no such precision.
+        ModelUnavailable: int8, and there is no quantised file, or it was made of another one.
+        ModelUnknown: no such name.
+    """
+    if precision not in PRECISIONS:
+        raise SettingInvalid(
+            f"the precision {precision!r}", f"one of {', '.join(PRECISIONS)}", "choose one of these"
+        )
+    if not names or precision == "fp32":
+        return "fp32"
+    missing = [name for name in names if not _quantized(store, name)]
+    if precision == "auto":
+        here = not missing and all(store.present(name + INT8) for name in names)
+        return "int8" if here and OpenVino.installed() else "fp32"
+    for name in missing:
+        old = " as it is now" if name + INT8 in store.registry else ""
+        raise ModelUnavailable(
+            f"no quantised file of {name}{old}",
+            "one that passed its check on this machine",
+            f"run `farm models quantize {name} --calibrate VIDEO`, or choose --precision fp32",
+        )
+    return "int8"
+
+
+def _quantized(store: ModelStore, name: str) -> bool:
+    """Whether a quantised file of the network is known that was made of its present one."""
+    small = name + INT8
+    made_of = f"{QUANTIZED}{store.registry[name].sha256}"
+    return small in store.registry and store.registry[small].origin == made_of
+
+
+def file_name(name: str, precision: str) -> str:
+    """Name in the registry of the file that a network is run from.
+
+    Args:
+        precision: fp32 or int8.
+    """
+    return name + INT8 if precision == "int8" else name
+
+
+def open_network(store: ModelStore, name: str, *, threads: int = 1) -> Runtime:
+    """Load a network of ONNX's format.
+
+    Quantised files are run by OpenVINO, where they are fast; all others by ONNX Runtime, whose
+    results do not depend on the batch by a bit.
+
+    Args:
+        store: has its file.
+        name: in the registry, of ``file_name``.
+        threads: see ``Runtime.load``.
+
+    Raises:
+        ModelError: the file is missing or no network.
+        SettingInvalid: a quantised file, and no OpenVINO.
+    """
+    runtime: type[Onnx] | type[OpenVino] = OpenVino if name.endswith(INT8) else Onnx
+    return runtime.load(store.path(name), threads=threads)

@@ -1,0 +1,148 @@
+"""The options as parameters of a command: declared by the model, parsed by Typer."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Final, TypeVar
+
+import typer
+
+from farm.options.catalogue import Option, catalogue, shown
+from scheduler.errors import SettingInvalid
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SOURCES: Final = frozenset({"-s", "--source", "--source-paths", "--source-pattern"})
+TARGETS: Final = frozenset({"-t", "--target", "--target-path", "--target-pattern"})
+
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
+
+
+def _help(option: Option) -> str:
+    assert option.flag is not None
+    sentences = [option.flag.help]
+    words = [word for word in option.words if word]
+    if words:
+        sentences.append(("Some of: " if option.many else "One of: ") + ", ".join(words) + ".")
+    elif option.range:
+        sentences.append(f"{option.range}.")
+    unset = option.flag.unset or shown(option.default)
+    if option.many and words and tuple(words) == option.default:
+        unset = "all"
+    sentences.append(f"[{unset}]" if unset and not option.switch else "")
+    return " ".join(filter(None, sentences))
+
+
+def _parameters(option: Option) -> Iterator[inspect.Parameter]:
+    flag = option.flag
+    assert flag is not None
+    names = list(flag.names)
+    annotation: Any = str | None
+    if option.switch:
+        annotation = bool | None
+        names[0] += f"/{flag.off}" if flag.off else ""
+    elif option.many:
+        annotation = list[str] | None
+    words = option.words
+    info = typer.Option(
+        *names,
+        metavar=None if option.switch else flag.metavar or "NAME",
+        show_default=False,
+        help=_help(option),
+        rich_help_panel=option.panel or None,
+        autocompletion=(lambda incomplete: [w for w in words if w.startswith(incomplete)])
+        if words
+        else None,
+    )
+    yield _keyword(option.parameter, Annotated[annotation, info], None)
+    if option.many and flag.off:
+        empty = typer.Option(flag.off, help="None of them.", rich_help_panel=option.panel)
+        yield _keyword(f"no_{option.parameter}", Annotated[bool, empty], False)
+
+
+def _keyword(name: str, annotation: Any, default: object) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def with_options(command: Command) -> Command:
+    """Give a command that ends in ``**options`` a parameter for each option that has a flag.
+
+    What the user gave arrives in ``options``; ``given`` turns it into a layer of settings.
+    """
+    own = inspect.signature(command, eval_str=True)
+    fixed = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    added = [p for option in catalogue() if option.flag for p in _parameters(option)]
+    parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in fixed), *added]
+    command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the user gave, as a settings file would have them.
+
+    Raises:
+        SettingInvalid: a list both named and emptied.
+    """
+    layer: dict[str, Any] = {}
+    for option in catalogue():
+        value = options.get(option.parameter)
+        if options.get(f"no_{option.parameter}"):
+            if value is not None and option.flag is not None:
+                raise SettingInvalid(
+                    f"{option.flag.names[0]} {' '.join(value)} with {option.flag.off}",
+                    "one of them",
+                    "leave one of them out",
+                )
+            value = []
+        if value is None:
+            continue
+        *section, key = option.path
+        place = layer.setdefault(section[0], {}) if section else layer
+        place[key] = value
+    return layer
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """Lists written with spaces, as in ``--face-mask-types box occlusion``, one flag for each.
+
+    Words behind such a flag belong to it as long as they are among its words (or numbers, where it
+    takes numbers). Files behind ``-s`` do where ``-t`` says that none of them is the target; in a
+    batch, files behind either.
+    """
+    lists = {
+        name: option
+        for option in catalogue()
+        if option.flag and option.many
+        for name in option.flag.names
+    }
+    files = SOURCES if not TARGETS.isdisjoint(arguments) else frozenset[str]()
+    if "batch" in arguments:  # a pattern that the shell has resolved
+        files = SOURCES | TARGETS
+    out: list[str] = []
+    current, fresh = "", False
+    for argument in arguments:
+        if argument.startswith("-") and not _NUMBER.fullmatch(argument):
+            current, fresh = argument, True
+            out.append(argument)
+            continue
+        option = lists.get(current)
+        fits = current in files or (option is not None and _fits(option, argument))
+        if not fresh and fits:
+            out.append(current)
+        elif not fresh:
+            current = ""
+        fresh = False
+        out.append(argument)
+    return out
+
+
+def _fits(option: Option, argument: str) -> bool:
+    parts = [part for part in argument.split(",") if part]
+    words = option.words
+    return bool(parts) and all(
+        part in words if words else bool(_NUMBER.fullmatch(part)) for part in parts
+    )

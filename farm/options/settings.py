@@ -1,0 +1,206 @@
+"""All options that outlive one command, in one model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from farm.options.faces import (
+    FaceDetector,
+    FaceLandmarker,
+    FaceRecognizer,
+    FaceSelector,
+    FaceTracker,
+    Reference,
+)
+from farm.options.fields import Choice, Flag, Section, Words
+from farm.options.output import Encoder, OutputAudio, OutputImage, OutputVideo, TrimFrame
+from farm.options.swap import (
+    FILTERS,
+    FaceEnhancer,
+    FaceMask,
+    FaceOccluder,
+    FaceParser,
+    FaceSwapper,
+)
+from scheduler.jobs import MAX_INTERVAL, AnalyseSettings
+from scheduler.provenance import POLICIES
+
+WHERE = "Where it runs"
+STEADY = "Steady faces"
+PROOFS = "Proofs and inspection"
+
+
+def _absolute(value: Path) -> Path:
+    value = value.expanduser()
+    if not value.is_absolute():
+        raise ValueError("must be an absolute path")
+    return value
+
+
+class Lane(Section):
+    """How a lane is laid out on its machine. Never changes a frame."""
+
+    panel: ClassVar[str] = WHERE
+    processes: Annotated[
+        int,
+        Field(ge=0, le=5),
+        Flag(
+            ("--processes",),
+            "Processes that a lane's five stages share. Never changes a frame.",
+            "N",
+            unset="by cores",
+        ),
+    ] = 0
+
+
+class Settings(Section):
+    """All of them. Fields without a flag belong to the machine, not to a job."""
+
+    cache_dir: Annotated[Path, AfterValidator(_absolute)]
+    """Models, samples and analyses that can be fetched or made again."""
+    state_dir: Annotated[Path, AfterValidator(_absolute)]
+    """Job folders and crash reports."""
+    analysis_gb: float = Field(default=4.0, ge=0)
+    """Room for analyses in the cache folder, in GB; 0: none are kept."""
+    report_gb: float = Field(default=1.0, ge=0)
+    """Room for what `farm report` needs of the last jobs, in the state folder, in GB; 0: nothing
+    is kept."""
+    face_selector: FaceSelector = FaceSelector()
+    reference: Reference = Reference()
+    face_recognizer: FaceRecognizer = FaceRecognizer()
+    face_detector: FaceDetector = FaceDetector()
+    face_landmarker: FaceLandmarker = FaceLandmarker()
+    face_tracker: FaceTracker = FaceTracker()
+    face_swapper: FaceSwapper = FaceSwapper()
+    face_enhancer: FaceEnhancer = FaceEnhancer()
+    face_mask: FaceMask = FaceMask()
+    face_occluder: FaceOccluder = FaceOccluder()
+    face_parser: FaceParser = FaceParser()
+    occlusion: Annotated[
+        bool,
+        Flag(
+            ("--occlusion",),
+            "Keep hands before a face in front of it (docs/occlusion.md).",
+            off="--no-occlusion",
+            panel=STEADY,
+        ),
+    ] = True
+    objects: Annotated[
+        bool,
+        Flag(
+            ("--objects",),
+            "Keep coloured things before a face in front of it (docs/occlusion.md).",
+            off="--no-objects",
+            panel=STEADY,
+        ),
+    ] = True
+    detect_every: Annotated[
+        int,
+        Field(ge=1, le=MAX_INTERVAL),
+        Flag(
+            ("--detect-every",),
+            "Look for new faces at every Nth frame (and at cuts) and track them between. 1 looks "
+            "at every frame: slower, and no steadier.",
+            "N",
+            panel=STEADY,
+        ),
+    ] = AnalyseSettings().interval
+    """Frames from one look of the face detector to the next; faces are tracked between."""
+    smooth: Annotated[
+        bool,
+        Flag(
+            ("--smooth",),
+            "Smooth where faces are over neighbouring frames.",
+            off="--no-smooth",
+            panel=STEADY,
+        ),
+    ] = True
+    stabilize: Annotated[
+        tuple[Annotated[str, Choice(FILTERS)], ...],
+        Words,
+        Flag(
+            ("--stabilize",),
+            "Which filters keep the swapped face steady (docs/quality-pixels.md).",
+            "FILTERS",
+            off="--no-stabilize",
+            panel=STEADY,
+        ),
+    ] = ("flow", "guard", "seam")
+    license_policy: Annotated[
+        str,
+        Choice(POLICIES),
+        Flag(
+            ("--license-policy",),
+            "Which models may be used: commercial refuses those whose licence forbids it or is "
+            "unknown.",
+            "POLICY",
+            panel=FaceSwapper.panel,
+        ),
+    ] = "any"
+    trim_frame: TrimFrame = TrimFrame()
+    encoder: Encoder = Encoder()
+    output_video: OutputVideo = OutputVideo()
+    output_audio: OutputAudio = OutputAudio()
+    output_image: OutputImage = OutputImage()
+    lanes: Annotated[
+        int,
+        Field(ge=0, le=1024),
+        Flag(
+            ("--lanes",),
+            "Chunks worked on at once. Never changes a frame.",
+            "N",
+            unset="by cores",
+            panel=WHERE,
+        ),
+    ] = 0
+    lane: Lane = Lane()
+    chunk_seconds: Annotated[
+        float,
+        Field(ge=0.1, le=600),
+        Flag(
+            ("--chunk-seconds",),
+            "Length of a chunk, the unit of retry. Without filters it never changes a frame; with "
+            "them, near borders away from cuts, by 1/255 at most (99.9 % of face pixels).",
+            "S",
+            panel=WHERE,
+        ),
+    ] = 8.0
+    address: Annotated[
+        str,
+        Flag(
+            ("--address",),
+            "Join this Ray cluster.",
+            "HOST:PORT",
+            unset="RAY_ADDRESS, else a private Ray on this machine",
+            panel=WHERE,
+        ),
+    ] = ""
+    ray: Annotated[
+        bool,
+        Flag(
+            ("--ray",),
+            "Without it: one process, for a look inside.",
+            off="--no-ray",
+            panel=WHERE,
+        ),
+    ] = True
+    work_dir: Annotated[
+        Path | None,
+        Flag(
+            ("--work-dir",),
+            "Where segments wait to be joined; every node must reach it.",
+            "DIR",
+            unset="state folder",
+            panel=WHERE,
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool,
+        Flag(("--overwrite",), "Replace the result when it is there already.", panel=WHERE),
+    ] = False
+    keep: Annotated[
+        bool, Flag(("--keep",), "Keep the job's folder when it is done.", panel=PROOFS)
+    ] = False
