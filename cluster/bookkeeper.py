@@ -52,4 +52,4 @@ class Bookkeeper:
 
     def _news(self, event: Progressed, now: float) -> bool:
         lease = self.ledger.state.book.open.get(event.lease)
-        return lease is not None and (not lease.done or now - lease.moved >= _PROGRESS)
+        return lease is not None and (not lease.beats or now - lease.moved >= _PROGRESS)

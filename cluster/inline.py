@@ -64,7 +64,10 @@ class InlineExecutor:
             LaneFiles(task).remove()
             failed = TaskFailed(key=task.key, attempt=task.attempt, lane=0, error=as_error(error))
             return [*events, failed]
-        return [*events, TaskProgress(key=task.key, attempt=task.attempt, frames=run.frames)]
+        return [*events, self._progress(task, run)]
+
+    def _progress(self, task: LaneTask, run: StageRun) -> TaskProgress:
+        return TaskProgress(key=task.key, attempt=task.attempt, frames=run.frames, beats=run.beats)
 
     def close(self) -> None:
         """Drops the task under way and removes its files."""

@@ -36,7 +36,7 @@ class LaneReports:
         """
         match event:
             case TaskProgress():
-                return Progressed(lease=event.attempt, frames=event.frames)
+                return Progressed(lease=event.attempt, frames=event.frames, beats=event.beats)
             case TaskDone():
                 return Delivered(lease=event.attempt, frames=event.result.frames)
             case TaskFailed(error=LaneDied()):

@@ -31,6 +31,7 @@ from actors.pipeline import lane_processes
 from actors.sources import classify_sources, embed_pictures, load_sources
 from actors.swap_needs import MESH_SWAPPER, check_swap, swap_models
 from actors.toolbox import EMBEDDED, HANDS, LaneKit, Toolbox
+from cluster.admitting import require_room
 from cluster.analyses import AnalysisCache
 from cluster.executor import Executor
 from cluster.inline import InlineExecutor
@@ -38,7 +39,7 @@ from cluster.layout import choose_layout
 from cluster.ray_executor import RayExecutor
 from cluster.records import RecordBook
 from cluster.service import JobService, Survey
-from cluster.session import Session
+from cluster.session import LOCAL, Session
 from farm.config import Settings
 from farm.progress import Display
 from farm.rates import RateBook, kind_of, measured
@@ -279,6 +280,7 @@ def _service(
                 (*analysis_models(job.analysis), *HANDS, *RECOGNIZERS.values(), CLASSIFIER),
             ),
         )
+    local = not options.ray or Session.address(options.address) == LOCAL
     with ExitStack() as stack:
         ours = lanes or stack.enter_context(Lanes(settings, options))
         service = JobService(
@@ -291,5 +293,6 @@ def _service(
             classify_source=classify_source,
             analyses=analyses,
             records=record_book(settings) if settings.report_gb else None,
+            admit=lambda work: require_room(work, kit, local=local),
         )
         yield service, used

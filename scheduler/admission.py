@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from scheduler.errors import DoesNotFit
 
@@ -37,6 +38,7 @@ class Admission:
 
     admitted: bool
     reason: str = ""
+    lacks: Literal["", "disk", "memory"] = ""
 
 
 def admit(
@@ -74,12 +76,15 @@ def admit(
         left = max(disk_free - reserved, 0)
         return Admission(
             admitted=False,
+            lacks="disk",
             reason=f"needs {_size(demand.disk)} of disk, {_size(left)} are left beside the others",
         )
     if nodes and not any(
         node.shm_free >= demand.shm and node.gpu_memory_free >= demand.gpu_memory for node in nodes
     ):
-        return Admission(admitted=False, reason="no node has the memory of one lane free")
+        return Admission(
+            admitted=False, lacks="memory", reason="no node has the memory of one lane free"
+        )
     return Admission(admitted=True)
 
 

@@ -116,6 +116,7 @@ def _start(
         node=seat.node,
         since=now,
         moved=now,
+        patience=rules.patience_growth**task.failures,
         second=bool(task.leases),
     )
     state.book.open[lease.number] = lease

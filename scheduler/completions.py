@@ -57,12 +57,12 @@ class Completions:
         return Stop(lease=lease.number, lane=lease.lane)
 
     def moved(self, event: Progressed, now: float) -> list[Instruction]:
-        """A lane tells how far it is. From the first frame on it has less time for each."""
+        """A lane tells how far it is. From its first sign of life on it has less time for each."""
         lease = self._state.book.open.get(event.lease)
         if lease is not None:
-            first = not lease.done
-            lease.move(event.frames, now)
-            if first and lease.done and lease.stopping is None:
+            first = not lease.beats
+            lease.move(event.frames, event.beats, now)
+            if first and lease.beats and lease.stopping is None:
                 pace = self._state.pace_of(self._state.jobs[lease.job], lease.kind)
                 self._board.watch(lease, min(lease.look_at, lease.hangs_at(pace, self._rules)))
         return []

@@ -30,6 +30,9 @@ class TaskProgress:
     key: str
     attempt: int
     frames: int
+    beats: int = 0
+    """Signs of life so far: frames that passed a stage, the halo's, too, and networks that were
+    run. 0: it still loads what it needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

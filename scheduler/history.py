@@ -170,6 +170,8 @@ class Progressed:
 
     lease: int
     frames: int
+    beats: int = 0
+    """Signs of life so far; they rise with less work than a whole frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

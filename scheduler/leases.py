@@ -26,8 +26,12 @@ class Lease:
     node: str
     since: float
     moved: float
-    """When ``done`` last rose."""
+    """When ``beats`` last rose."""
     done: int = 0
+    beats: int = 0
+    """Signs of life; 0: the lane still loads what it needs."""
+    patience: float = 1.0
+    """How many times the usual patience it has, where attempts before it have failed."""
     charge: float = 0.0
     """Seconds that were put on the user's account in advance."""
     second: bool = False
@@ -39,15 +43,17 @@ class Lease:
     look_at: float = -1.0
     """When to look at it again."""
 
-    def move(self, frames: int, now: float) -> None:
-        if frames > self.done:
-            self.done, self.moved = min(frames, self.frames), now
+    def move(self, frames: int, beats: int, now: float) -> None:
+        self.done = max(self.done, min(frames, self.frames))
+        if (beats := max(beats, frames)) > self.beats:
+            self.beats, self.moved = beats, now
 
     def hangs_at(self, pace: Pace, rules: Rules) -> float:
         """When it is to be taken for hung if nothing moves until then."""
         if self.role == "film":
             return self.since + rules.film_seconds
-        patience = rules.stall_seconds if self.done else rules.begin_seconds
+        patience = rules.stall_seconds if self.beats else rules.begin_seconds
+        patience *= self.patience
         return self.moved + max(patience, rules.stall_frames * self.cost * (pace.median() or 0.0))
 
     def straggles_at(self, pace: Pace, rules: Rules) -> float:

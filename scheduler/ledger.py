@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from scheduler.assignment import assign
 from scheduler.board import Board
+from scheduler.completions import Completions
 from scheduler.errors import LaneDied
 from scheduler.failure import Failure
 from scheduler.farm_state import FarmState
@@ -40,7 +41,6 @@ from scheduler.history import (
 )
 from scheduler.instructions import Instruction, JobChanged, JobState
 from scheduler.nodes import LaneSeat, Node
-from scheduler.completions import Completions
 from scheduler.retries import Rules
 from scheduler.standing import Job
 from scheduler.steps import Step

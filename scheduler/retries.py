@@ -28,11 +28,14 @@ class Rules:
     together_seconds: float = 5.0
     """Lanes of a node that fall so soon after each other fell for one reason."""
     stall_seconds: float = 30.0
-    """A lane whose frames do not move for so long hangs, ..."""
+    """A lane that gives no sign of life for so long hangs, ..."""
     stall_frames: float = 5.0
     """... or for so many times the median time of a frame, if that is longer."""
-    begin_seconds: float = 120.0
-    """How long a lane may take to the first frame of a chunk."""
+    begin_seconds: float = 600.0
+    """How long a lane may take to its first sign of life: it loads networks meanwhile."""
+    patience_growth: float = 2.0
+    """A task that has failed gets so many times the patience: what was taken for hung may be
+    slow."""
     film_seconds: float = 3600.0
     """How long a film task may take; it has no frames to count."""
     straggle_factor: float = 1.5

@@ -169,6 +169,25 @@ def test_a_poison_chunk_keeps_its_frames_where_that_is_wished() -> None:
     assert farm.state() is JobState.RUNNING
 
 
+def test_a_lane_that_loads_or_works_slowly_is_not_taken_for_hung() -> None:
+    farm = ToldFarm()
+    farm.lanes("a/0")
+    farm.submit(chunks=1)
+    slow = farm.start("film", "analyse")
+    assert farm.tell(Ticked(), 590.0) == [], "it loads networks"
+    for beats in range(1, 11):
+        farm.tell(Progressed(lease=slow.lease, frames=0, beats=beats), 28.0)
+        assert farm.tell(Ticked()) == [], "one frame of many faces"
+    (kill, *_) = farm.tell(Ticked(), 31.0)
+    assert isinstance(kill, Kill)
+    farm.lanes("b/0")
+    farm.tell(Ticked(), 1.0)
+    again = farm.start("film", "analyse")
+    farm.tell(Progressed(lease=again.lease, frames=1, beats=2))
+    assert farm.tell(Ticked(), 59.0) == [], "what was killed for it may be slow: twice the time"
+    assert any(isinstance(each, Kill) for each in farm.tell(Ticked(), 2.0))
+
+
 def test_out_of_memory_halves_the_batch_before_it_changes_the_node() -> None:
     farm = ToldFarm(Rules(backoff_seconds=0.0))
     farm.lanes("a/0", "b/0")

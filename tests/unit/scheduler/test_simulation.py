@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from scheduler.completions import Completions
 from scheduler.history import Delivered, Event
 from scheduler.instructions import Instruction, JobState, Start
 from scheduler.ledger import Ledger
-from scheduler.completions import Completions
 from scheduler.referee import Broken, History, Referee, replay, shrink
 from scheduler.scenario import Faults, film_queue, small_farm
 from scheduler.simulation import Simulation, Stuck, WrongFilm
