@@ -77,12 +77,15 @@ class FilmWork:
     Args:
         job: its folder is there.
         announce: told each time that a part of the work begins.
+        look: take the analysis from the cache where it is there.
 
     Raises:
         SwapfarmError: the film cannot be read.
     """
 
-    def __init__(self, job: JobSpec, desk: Desk, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self, job: JobSpec, desk: Desk, announce: Callable[[str], None], *, look: bool = True
+    ) -> None:
         self._desk = desk
         self._announce_to = announce
         self._began = time.monotonic()
@@ -112,8 +115,9 @@ class FilmWork:
         self.cached = False
         """The analysis came from the cache."""
         self._key = ""
-        """Of the analysis in the cache; empty: without one."""
-        self._find_analysis()
+        """Of the analysis in the cache; empty: not asked for yet."""
+        if look:
+            self._find_analysis()
 
     def announce(self, phase: str) -> None:
         """A part of the work begins."""
@@ -213,6 +217,8 @@ class FilmWork:
         """Give the film and what goes with it their names: fsync, then rename."""
         self.announce("publish")
         job = self.job
+        if not Path(job.partial).exists():
+            self._join()  # it had its name already when the service that gave it died
         if job.hashes_output:
             publish_hashes(self.index, self._film(), Path(job.hashes_output))
         if job.masks_output:
@@ -278,9 +284,8 @@ class FilmWork:
         cache, job = self._desk.analyses, self.job
         if cache is None:
             return
-        self._key = cache.key(Path(job.media), job.analysis, job.cut)
         found = cache.find(
-            self._key,
+            self._key_in(cache),
             portraits=job.portraits,
             occlusion=job.occlusion,
             objects=job.objects,
@@ -289,6 +294,11 @@ class FilmWork:
         if found is not None and found.frames == self.index.frames:
             self._desk.note("analysis from cache")
             self.use(found)
+
+    def _key_in(self, cache: AnalysisCache) -> str:
+        if not self._key:
+            self._key = cache.key(Path(self.job.media), self.job.analysis, self.job.cut)
+        return self._key
 
     def use(self, analysis: Analysis) -> None:
         """Take an analysis of the whole film."""
@@ -303,7 +313,7 @@ class FilmWork:
             return
         analyses = [self.analyses[chunk.index] for chunk in self.chunks["analyse"]]
         try:
-            cache.keep(self._key, analyses, self.job.portraits)
+            cache.keep(self._key_in(cache), analyses, self.job.portraits)
         except OSError as error:
             self._desk.note(f"the analysis could not be kept for another time ({error.strerror})")
 

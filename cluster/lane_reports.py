@@ -12,8 +12,8 @@ from scheduler.history import Delivered, Event, Failed, LaneDown, LaneUp, Progre
 from scheduler.ledger import Ledger
 
 _NODE: Final = "lanes"
-"""The executor's lanes are one node: it does not say where each of them is."""
-_FALLS: Final = 3
+"""Of lanes whose executor does not say where they are."""
+FALLS: Final = 3
 """How often in a row a lane may fail to come up before there is no use in waiting for it."""
 
 
@@ -21,10 +21,15 @@ class LaneReports:
     """Counts the lives of an executor's lanes and translates what it tells.
 
     An attempt's number is its lease's; a lane's name is its number.
+
+    Args:
+        ledger: that is told.
+        falls: see ``FALLS``; None: it waits as long as it takes.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, falls: int | None = FALLS) -> None:
         self._ledger = ledger
+        self._most_falls = falls
         self._lives: defaultdict[int, int] = defaultdict(int)
         self._falls: defaultdict[int, int] = defaultdict(int)
 
@@ -48,7 +53,9 @@ class LaneReports:
             case LaneReady():
                 self._lives[event.lane] += 1
                 self._falls[event.lane] = 0
-                return LaneUp(lane=str(event.lane), life=self._lives[event.lane], node=_NODE)
+                return LaneUp(
+                    lane=str(event.lane), life=self._lives[event.lane], node=event.node or _NODE
+                )
             case LaneLost():
                 self._fell(event)
                 return self._down(event.lane, event.error)
@@ -58,9 +65,10 @@ class LaneReports:
 
     def _fell(self, event: LaneLost) -> None:
         self._falls[event.lane] += 1
-        if self._falls[event.lane] >= _FALLS:
+        if self._most_falls is not None and self._falls[event.lane] >= self._most_falls:
             raise LaneDied(
-                f"lane {event.lane} did not come up {_FALLS} times in a row: {event.error.found}",
+                f"lane {event.lane} did not come up {self._most_falls} times in a row: "
+                f"{event.error.found}",
                 "a lane whose processes start",
                 "free memory or lower --lanes; `farm doctor` checks this machine",
             )

@@ -123,7 +123,7 @@ class Lane:
         if kind == "place":
             self.places[process] = answer
             complete = len(self.places) == len(self._shells)
-            return [LaneReady(lane=self.number)] if complete else []
+            return [LaneReady(lane=self.number, node=answer.node)] if complete else []
         if kind == "progress" and self._task is not None:
             return self._progressed(self._task, process, answer, now)
         if kind == "run":
@@ -143,6 +143,16 @@ class Lane:
             return []
         beats = sum(self._beats.values())
         return [TaskProgress(key=task.key, attempt=task.attempt, frames=frames, beats=beats)]
+
+    def stop(self, attempt: int) -> None:
+        """Asks for the end of an attempt; TaskFailed follows, unless it is done already."""
+        task = self._task
+        if task is None or task.attempt != attempt:
+            return
+        for process in row_of(self._processes, task):
+            if process not in self._reports:
+                call = self._shells[process].cancel.remote(self._run_name(task))
+                self._calls[call] = ("cancel", process)
 
     def kill(self) -> None:
         """Ends all processes and frees the lane's place; returns when they are gone."""

@@ -61,6 +61,10 @@ class RayExecutor:
                 TaskFailed(key=task.key, attempt=task.attempt, lane=lane, error=error)
             )
 
+    def stop(self, lane: int, attempt: int) -> None:
+        if self._lanes[lane].lost is None:
+            self._lanes[lane].stop(attempt)
+
     def kill(self, lane: int, why: str) -> None:
         if self._lanes[lane].lost is None:
             self._refused += self._lanes[lane].end(why)

@@ -109,6 +109,12 @@ class OutputInvalid(InputError):
     code = "output.invalid"
 
 
+class JobUnknown(InputError):
+    """The farm knows no such job, chunk or node."""
+
+    code = "job.unknown"
+
+
 class ReportMissing(InputError):
     """No finished job is known that made this file."""
 
@@ -282,6 +288,12 @@ class AttemptsExhausted(LaneError):
 class ClusterUnreachable(SwapfarmError):
     code = "cluster.unreachable"
     exit_code = 8
+
+
+class NoFarm(ClusterUnreachable):
+    """No farm is up here."""
+
+    code = "cluster.no-farm"
 
 
 class BatchFailed(SwapfarmError):

@@ -13,6 +13,8 @@ class LaneReady:
     """The lane's processes are up and idle."""
 
     lane: int
+    node: str = ""
+    """Where they are; empty: the executor does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
