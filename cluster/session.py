@@ -32,6 +32,7 @@ from ray._private import worker as ray_worker
 import cluster
 from scheduler.errors import ClusterUnreachable
 
+LOCAL: Final = "local"
 _PREFIX: Final = "swapfarm-ray-"
 _LONGEST: Final = 40
 """Characters that a session folder's path may have: unix sockets lie deep in it and have 107."""
@@ -63,10 +64,15 @@ class Session:
         Raises:
             ClusterUnreachable: nobody answers at the address, or Ray does not start here.
         """
-        address = address or os.environ.get("RAY_ADDRESS") or "local"
-        if address == "local":
+        address = cls.address(address)
+        if address == LOCAL:
             return cls._start(cpus or len(os.sched_getaffinity(0)))
         return cls._join(address)
+
+    @staticmethod
+    def address(given: str | None = None) -> str:
+        """Where `open` would join; ``LOCAL``: nowhere, it would start a Ray of our own."""
+        return given or os.environ.get("RAY_ADDRESS") or LOCAL
 
     def __enter__(self) -> Self:
         return self
