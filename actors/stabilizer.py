@@ -119,9 +119,8 @@ class Stabilizer:
             self._past[track] = self._steady(frame, face, before)
 
     def _steady(self, frame: Frame, face: int, before: _Past | None) -> _Past:
-        affine, crop = frame.affines[face], frame.crops[face]
+        crop, original = frame.crops[face], frame.originals[face]
         size = len(crop)
-        original = frame.originals[face]
         past = self._look(frame, face)
         if before is not None:
             past.scores, past.colours = before.scores, before.colours
@@ -159,9 +158,7 @@ class Stabilizer:
         past.colours.append(colour_transfer(original, crop, mask, self._tables))
         apply_colour(crop, mask, settle_colour(past.colours, MOMENTUM), self._tables)
 
-    def _hold(
-        self, past: _Past, before: _Past, part: _Box, original: Floats, crop: Floats
-    ) -> None:
+    def _hold(self, past: _Past, before: _Past, part: _Box, original: Floats, crop: Floats) -> None:
         """Blend what the frame before left into ``past.change`` and the crop."""
         settings, size = self._settings, len(crop)
         step, fine = _step(size), _flow_step(size)
@@ -193,8 +190,9 @@ class Stabilizer:
         if settings.seam and moved < STILL:
             width = max(2, round(SEAM * size / 256 / step))
             edge = HELD * sure * seam_band(mask, width)
-        shares = (cast(Floats, cv2.resize(share, shape)) for share in (weight, edge))
-        filter_loops.settle(difference, *shares, original, part[1], part[0], past.change, crop)
+        weight, edge = (cast(Floats, cv2.resize(share, shape)) for share in (weight, edge))
+        x0, y0 = part[:2]
+        filter_loops.settle(difference, weight, edge, original, y0, x0, past.change, crop)
 
 
 _Box = tuple[int, int, int, int]

@@ -9,6 +9,7 @@ is not a number counts as the least: nothing checks an index here.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,7 @@ FRACTIONS = 1 << FRACTION_BITS
 
 
 @compiled
-def _inside(
-    cells: Samples, x: int, y: int, table: Samples, kx: np.uint64, ky: np.uint64
-) -> np.float32:
+def _inside(cells: Samples, x: int, y: int, table: Samples, kx: np.uint64, ky: np.uint64) -> Any:
     """Weigh the 4 x 4 samples from (x, y) on, all of which are there."""
     c0, c1, c2, c3 = U(x), U(x + 1), U(x + 2), U(x + 3)
     r0, r1, r2, r3 = U(y), U(y + 1), U(y + 2), U(y + 3)
@@ -53,7 +52,7 @@ def _at_edge(
     table: Samples,
     kx: np.uint64,
     ky: np.uint64,
-) -> np.float32:
+) -> Any:
     """The same value where some of the samples from (ix, iy) of the level on lie beyond it."""
     t0 = t1 = t2 = t3 = np.float32(0)
     for tap in range(4):
@@ -83,7 +82,7 @@ def _at_edge(
 @compiled
 def _aim(
     to_level: Values,
-    y: int,
+    row: int,
     x0: int,
     size: tuple[int, int],
     at_x: NDArray[np.int64],
@@ -94,8 +93,8 @@ def _aim(
     Three cells beyond an edge all taps see only what lies beyond: farther out counts as there.
     """
     a, d = to_level[0, 0] * FRACTIONS, to_level[1, 0] * FRACTIONS
-    px = (to_level[0, 1] * y + to_level[0, 2]) * FRACTIONS
-    py = (to_level[1, 1] * y + to_level[1, 2]) * FRACTIONS
+    px = (to_level[0, 1] * row + to_level[0, 2]) * FRACTIONS
+    py = (to_level[1, 1] * row + to_level[1, 2]) * FRACTIONS
     low, right, bottom = -3.0 * FRACTIONS, (size[0] + 1.0) * FRACTIONS, (size[1] + 1.0) * FRACTIONS
     for j in range(len(at_x)):
         x = px + a * (x0 + j)
@@ -183,7 +182,9 @@ def add_change(
                 column = U(x0 + j)
                 step = np.int64(math.floor(change + thresholds[row % U(side), column % U(side)]))
                 if step != 0:
-                    plane[row, column] = min(max(np.int64(plane[row, column]) + step, 0), top)
+                    code = np.int64(plane[row, column]) + step
+                    code = code if code > 0 else np.int64(0)
+                    plane[row, column] = code if code < top else np.int64(top)
 
 
 @compiled
@@ -231,24 +232,22 @@ def sample_means(
             for j in range(columns):
                 total = np.float32(0)
                 for q in range(points):
-                    k = U(j * points + q)
-                    ix, iy = at_x[k], at_y[k]
+                    at = U(j * points + q)
+                    ix, iy = at_x[at], at_y[at]
                     left, upper = U(ix - low[0]), U(iy - low[1])
                     # Where the level ends, what lies beyond has no weight.
                     right = left + U(ix + 1 < size[0])
                     lower = upper + U(iy + 1 < size[1])
                     one = cells[upper, left]
-                    one += part_x[k] * (cells[upper, right] - one)
+                    one += part_x[at] * (cells[upper, right] - one)
                     two = cells[lower, left]
-                    two += part_x[k] * (cells[lower, right] - two)
-                    total += one + part_y[k] * (two - one)
+                    two += part_x[at] * (cells[lower, right] - two)
+                    total += one + part_y[at] * (two - one)
                 out[i, j] += total * share
 
 
 @compiled
-def to_rgb(
-    first: Samples, second: Samples, third: Samples, matrix: Samples, out: Samples
-) -> None:
+def to_rgb(first: Samples, second: Samples, third: Samples, matrix: Samples, out: Samples) -> None:
     """Codes of three planes [h, w] -> R'G'B' [h, w, 3] clipped to 0..1, by a matrix [3, 4]."""
     for i in range(out.shape[0]):
         for channel in range(3):
@@ -336,8 +335,14 @@ def blend_level(
 
 @compiled
 def code_changes(
-    brought: Samples, light: Samples, before: Samples, from_root: Samples, matrix: Samples,
-    x0: int, y0: int, codes: Samples,
+    brought: Samples,
+    light: Samples,
+    before: Samples,
+    from_root: Samples,
+    matrix: Samples,
+    x0: int,
+    y0: int,
+    codes: Samples,
 ) -> None:
     """What light brought to light changes in the codes of planes [planes, S, S] from (x0, y0) on.
 
@@ -364,6 +369,6 @@ def code_changes(
         for plane in range(len(codes)):
             red, green, blue = matrix[plane, 0], matrix[plane, 1], matrix[plane, 2]
             for j in range(columns):
-                codes[plane, y0 + i, x0 + j] = (
-                    change[j, 0] * red + change[j, 1] * green
-                ) + change[j, 2] * blue
+                codes[plane, y0 + i, x0 + j] = (change[j, 0] * red + change[j, 1] * green) + change[
+                    j, 2
+                ] * blue

@@ -35,10 +35,7 @@ def similarity_map(a: Gray, b: Gray) -> Floats:
         raise ValueError(f"pictures {a.shape} and {b.shape}; wanted two of one even [h, w]")
     h, w = a.shape
     return similarity(
-        *(
-            cast(Gray, cv2.resize(p, (w // 2, h // 2), interpolation=cv2.INTER_AREA))
-            for p in (a, b)
-        )
+        *(cast(Gray, cv2.resize(p, (w // 2, h // 2), interpolation=cv2.INTER_AREA)) for p in (a, b))
     )
 
 

@@ -68,7 +68,15 @@ def sample_cubic(
     level = Level.seen(source, to_source, box_factors(to_source), box, zero=outside_zero)
     out = np.empty((box.y1 - box.y0, box.x1 - box.x0), np.float32)
     loops.sample(
-        level.cells, level.low, level.size, level.to_level, box.x0, box.y0, outside_zero, WEIGHTS, out
+        level.cells,
+        level.low,
+        level.size,
+        level.to_level,
+        box.x0,
+        box.y0,
+        outside_zero,
+        WEIGHTS,
+        out,
     )
     return out
 
