@@ -5,34 +5,35 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.frames import Frame
+from kernels import filter_loops
 from kernels.colour import TransferTables
 from kernels.dense_flow import DisFlow, FlowProvider
 from kernels.filters import (
     agreement,
+    amount,
     apply_colour,
     carry,
     colour_transfer,
-    halved,
     luma,
     seam_band,
     settle_colour,
+    shrunk,
     trust,
     worth,
 )
 from kernels.geometry import apply, invert
-from kernels.metrics import similarity_map, weighted_mean
+from kernels.metrics import similarity, weighted_mean
 from scheduler.jobs import StabilizeSettings
 
 Floats = NDArray[np.float32]
 Gray = NDArray[np.uint8]
-Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
 
 HELD: Final = 0.7
 """Weight of what the motion carries over from the frame before, where that is sure."""
@@ -53,7 +54,9 @@ STILL: Final = 3.0
 """Frame pixels that a face may move for its seam to be held."""
 MARGIN: Final = 8
 """Pixels around both masks that are worked on; their box lies on multiples of this."""
-
+FLOW_SIDE: Final = 128
+"""Motion is found on pictures of this size or up to twice as large: on finer ones it is no more
+exact (docs/performance.md)."""
 LEAST: Final = 32
 """Fewer pixels than this have no flow."""
 
@@ -65,7 +68,10 @@ class _Past:
     frame: int
     centre: NDArray[np.float64]
     """The crop's, in frame pixels."""
+    sight: Gray
+    """Luma of the original, ``_flow_step`` times smaller: where motion is found."""
     original: Gray
+    """The same, ``_step`` times smaller: where all is measured."""
     swapped: Gray
     support: tuple[int, int, int, int]
     """Box x0 y0 x1 y1 of the mask."""
@@ -94,7 +100,7 @@ class Stabilizer:
 
     def __init__(self, settings: StabilizeSettings, flow: FlowProvider | None = None) -> None:
         self._settings = settings
-        self._flow = flow or DisFlow()
+        self._flow, self._small_flow = flow or DisFlow(), flow or DisFlow(small=True)
         self._tables: TransferTables | None = None
         self._past: dict[int, _Past] = {}
 
@@ -113,30 +119,37 @@ class Stabilizer:
             self._past[track] = self._steady(frame, face, before)
 
     def _steady(self, frame: Frame, face: int, before: _Past | None) -> _Past:
-        affine, crop = frame.affines[face], frame.crops[face]
+        crop, original = frame.crops[face], frame.originals[face]
         size = len(crop)
-        original = frame.originals[face]
-        past = _Past(
-            frame=frame.handle.frame_index,
-            centre=apply(invert(affine), [(size - 1) / 2, (size - 1) / 2]),
-            original=luma(original),
-            swapped=luma(crop),
-            support=_box(crop[..., 3]),
-            change=crop,
-        )
+        past = self._look(frame, face)
         if before is not None:
             past.scores, past.colours = before.scores, before.colours
         if self._settings.colour:
             self._recolour(frame, original, crop, past)
-        # With a mask of 0, so that one pass over whole pixels takes it from the crop.
-        lifted = np.zeros_like(crop)
-        lifted[..., :3] = original
-        past.change = crop - lifted
+        filter_loops.lift(crop, original, past.change)
         part = None if before is None else _part(past.support, before.support, size)
         if before is not None and part is not None:
-            self._hold(past, before, part)
-            np.clip(past.change[part] + lifted[part], 0, 1, out=crop[part])
+            self._hold(past, before, part, original, crop)
         return past
+
+    def _look(self, frame: Frame, face: int) -> _Past:
+        """What is known of a face without the frames before, but its change."""
+        affine, crop, original = frame.affines[face], frame.crops[face], frame.originals[face]
+        size = len(crop)
+        step, whole = _step(size), size // _grid(size) * _grid(size)
+        small = luma(shrunk(original[:whole, :whole], step))
+        sight = small
+        if _flow_step(size) < step:
+            sight = luma(shrunk(original[:whole, :whole], _flow_step(size)))
+        return _Past(
+            frame=frame.handle.frame_index,
+            centre=apply(invert(affine), [(size - 1) / 2, (size - 1) / 2]),
+            sight=sight,
+            original=small,
+            swapped=luma(shrunk(crop[:whole, :whole], step)),
+            support=_box(crop[..., 3]),
+            change=np.empty_like(crop),
+        )
 
     def _recolour(self, frame: Frame, original: Floats, crop: Floats, past: _Past) -> None:
         if self._tables is None:
@@ -145,22 +158,26 @@ class Stabilizer:
         past.colours.append(colour_transfer(original, crop, mask, self._tables))
         apply_colour(crop, mask, settle_colour(past.colours, MOMENTUM), self._tables)
 
-    def _hold(self, past: _Past, before: _Past, part: tuple[slice, slice]) -> None:
-        """Blend what the frame before left into ``past.change``."""
-        settings, change = self._settings, past.change[part]
-        now, then = _contiguous(past.original[part]), _contiguous(before.original[part])
-        flow = self._flow.flow(now, then)
-        mask = halved(_contiguous(change[..., 3]))
-        followed = similarity_map(now, carry(then, flow))
-        swapped = _contiguous(before.swapped[part])
-        alike = similarity_map(_contiguous(past.swapped[part]), carry(swapped, flow))
-        difference = carry(_contiguous(before.change[part]), flow)
+    def _hold(self, past: _Past, before: _Past, part: _Box, original: Floats, crop: Floats) -> None:
+        """Blend what the frame before left into ``past.change`` and the crop."""
+        settings, size = self._settings, len(crop)
+        step, fine = _step(size), _flow_step(size)
+        shape = (part[2] - part[0], part[3] - part[1])
+        sight, area = _slices(part, fine), _slices(part, step)
+        finder = self._flow if fine == 1 else self._small_flow
+        flow = finder.flow(_contiguous(past.sight[sight]), _contiguous(before.sight[sight]))
+        change = past.change[_slices(part, 1)]
+        difference = carry(_contiguous(before.change[_slices(part, 1)]), _scaled(flow, shape))
         difference -= change
+        flow = _scaled(flow, (shape[0] // step, shape[1] // step))
+        mask = shrunk(change, step)[..., 3]
+        followed = similarity(past.original[area], carry(before.original[area], flow))
+        alike = similarity(past.swapped[area], carry(before.swapped[area], flow))
         sure = trust(followed)
         weight = np.zeros_like(sure)
         if settings.flow:
-            small = halved(difference)
-            weight = HELD * trust(np.minimum(followed, agreement(small))) * worth(small)
+            off = amount(shrunk(difference, step))
+            weight = HELD * trust(np.minimum(followed, agreement(off))) * worth(off)
         if settings.snap:
             weight = np.maximum(weight, HELD * sure * (alike > ALIKE))
         # Where the original is not alike either, it is the face that changed, not the swap.
@@ -171,11 +188,14 @@ class Stabilizer:
         edge = np.zeros_like(sure)
         moved = float(np.hypot(*(past.centre - before.centre)))
         if settings.seam and moved < STILL:
-            width = max(2, round(SEAM * len(past.change) / 256 / 2))
+            width = max(2, round(SEAM * size / 256 / step))
             edge = HELD * sure * seam_band(mask, width)
-        weights = cv2.merge([weight, weight, weight, edge])
-        difference *= cast(Floats, cv2.resize(weights, now.shape[::-1]))
-        change += difference
+        weight, edge = (cast(Floats, cv2.resize(share, shape)) for share in (weight, edge))
+        x0, y0 = part[:2]
+        filter_loops.settle(difference, weight, edge, original, y0, x0, past.change, crop)
+
+
+_Box = tuple[int, int, int, int]
 
 
 def _out_of_line(score: float, scores: Iterable[float]) -> bool:
@@ -192,19 +212,47 @@ def _box(mask: Floats) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _part(
-    a: tuple[int, int, int, int], b: tuple[int, int, int, int], size: int
-) -> tuple[slice, slice] | None:
-    """Rows and columns around both boxes; None where one is empty or there are too few."""
+def _flow_step(size: int) -> int:
+    """How many times smaller than a crop the picture is in which its motion is found: 1, 2, 4."""
+    return 1 << max(0, (size // FLOW_SIDE).bit_length() - 1)
+
+
+def _step(size: int) -> int:
+    """The same for what is measured along the motion: never on single pixels, which are noisy."""
+    return max(2, _flow_step(size))
+
+
+def _grid(size: int) -> int:
+    return MARGIN * _step(size) // 2
+
+
+def _part(a: _Box, b: _Box, size: int) -> _Box | None:
+    """x0 y0 x1 y1 around both boxes; None where one is empty or there are too few pixels."""
     if a[2] <= a[0] or b[2] <= b[0]:
         return None
-    whole = size // MARGIN * MARGIN
-    x0, y0 = (max((min(a[i], b[i]) - MARGIN) // MARGIN * MARGIN, 0) for i in (0, 1))
-    x1, y1 = (min(-(-(max(a[i], b[i]) + MARGIN) // MARGIN) * MARGIN, whole) for i in (2, 3))
-    if x1 - x0 < LEAST or y1 - y0 < LEAST:
+    grid, least = _grid(size), LEAST * _flow_step(size)
+    whole = size // grid * grid
+    x0, y0 = (max((min(a[i], b[i]) - MARGIN) // grid * grid, 0) for i in (0, 1))
+    x1, y1 = (min(-(-(max(a[i], b[i]) + MARGIN) // grid) * grid, whole) for i in (2, 3))
+    if x1 - x0 < least or y1 - y0 < least:
         return None
+    return x0, y0, x1, y1
+
+
+def _slices(box: _Box, step: int) -> tuple[slice, slice]:
+    """Rows and columns of a box in a picture ``step`` times smaller."""
+    x0, y0, x1, y1 = (edge // step for edge in box)
     return slice(y0, y1), slice(x0, x1)
 
 
-def _contiguous(picture: Pixels) -> Pixels:
+def _scaled(flow: Floats, size: tuple[int, int]) -> Floats:
+    """A flow [h, w, 2] for pictures of another size (width, height)."""
+    ratio = size[0] / flow.shape[1]
+    if ratio == 1:
+        return flow
+    way = cv2.INTER_LINEAR if ratio > 1 else cv2.INTER_AREA
+    return cast(Floats, cv2.resize(flow, size, interpolation=way) * np.float32(ratio))
+
+
+def _contiguous(picture: Any) -> Any:
     return np.ascontiguousarray(picture)

@@ -21,7 +21,7 @@ from actors.recognizer import POINTS
 from actors.segments import sync_file, sync_folder
 from cluster.publish import publish_masks
 from cluster.stitching import Stitched
-from scheduler.chunks import Chunk
+from scheduler.chunks import Chunk, chunk_length
 from scheduler.errors import MediaMissing, ReportMissing, ReportOutdated
 from scheduler.jobs import JobSpec, Segment
 from scheduler.media import VideoIndex
@@ -107,7 +107,7 @@ class RecordBook:
             swapper=job.swap.model,
             codec=job.encoder.codec,
             crop_size=crop_size,
-            chunk_seconds=job.chunk_seconds,
+            chunk_seconds=job.chunk_seconds or float(chunk_length(index)),
             frames=index.frames,
             borders=tuple(chunk.start for chunk in chunks[1:]),
             cuts=tuple(int(cut) for cut in cuts),

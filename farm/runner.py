@@ -42,6 +42,10 @@ class FarmOptions:
     """Of each lane; 0: by the cores."""
     keep: bool = False
     """Keep the job's folder."""
+    threads: int = 1
+    """Of the networks in each process. Never changes a frame."""
+    batch: int = 1
+    """Faces that a neural swapper sees at once, a power of two up to 64. Never changes a frame."""
     license_policy: str = "any"
     """Which models may be used: any, or commercial."""
 
@@ -67,7 +71,9 @@ class Lanes:
     """
 
     def __init__(self, settings: Settings, options: FarmOptions) -> None:
-        self._kit = LaneKit(cache_dir=settings.cache_dir)
+        self._kit = LaneKit(
+            cache_dir=settings.cache_dir, threads=options.threads, batch=options.batch
+        )
         self._options = options
         self._stack = ExitStack()
         self._session: Session | None = None

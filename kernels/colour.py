@@ -111,22 +111,24 @@ class TransferTables:
     all, and the root spends the entries there.
     """
 
-    __slots__ = ("_from_root", "_to_linear")
+    __slots__ = ("from_root", "linear")
 
     def __init__(self, transfer: Transfer) -> None:
         grid = np.linspace(0.0, 1.0, TABLE_SIZE)
-        self._to_linear = to_linear(grid, transfer).astype(np.float32)
-        self._from_root = from_linear(grid**4, transfer).astype(np.float32)
+        self.linear = to_linear(grid, transfer).astype(np.float32)
+        """[65536] linear light of evenly spaced signals 0..1."""
+        self.from_root = from_linear(grid**4, transfer).astype(np.float32)
+        """[65536] signal of evenly spaced fourth roots of light 0..1."""
 
     def to_linear(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
         """Signal in 0..1 (not checked) -> linear light, float32 of the same shape."""
-        return self._to_linear.take(_index(signal))
+        return self.linear.take(_index(signal))
 
     def from_linear(self, light: NDArray[np.float32]) -> NDArray[np.float32]:
         """Linear light, clipped to 0..1 -> signal, float32 of the same shape."""
         root = np.clip(light, 0.0, 1.0)
         np.sqrt(root, out=root)
-        return self._from_root.take(_index(np.sqrt(root, out=root)))
+        return self.from_root.take(_index(np.sqrt(root, out=root)))
 
 
 def _index(values: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import loops
 from kernels.api import Image, Image8, Patch, plane_touched
 from kernels.colour import TransferTables, decode_matrix, encode_matrix
-from kernels.dither import round_change
 from kernels.geometry import Affine, apply, compose, invert, plane_affine, resize
 from kernels.picture import Picture, PictureFormat, Plane, Roi, Transfer
 from kernels.pyramid import ALIGN, REACH, blend, mask_levels
-from kernels.sampling import CubicSampler, box_factors, box_level, sample_linear
+from kernels.sampling import add_sampled, box_factors, box_level, sample_cubic, sample_linear
 
 Samples = NDArray[np.float32]
 
@@ -22,13 +20,13 @@ Samples = NDArray[np.float32]
 class CpuKernels:
     """``kernels.api.Kernels`` on the CPU; see there for the contract of each method.
 
-    Holds scratch and tables between calls, never pixels that matter: one for each thread.
+    Holds tables between calls, never pixels.
     """
 
-    __slots__ = ("_sampler", "_tables")
+    __slots__ = ("_matrices", "_tables")
 
     def __init__(self) -> None:
-        self._sampler = CubicSampler()
+        self._matrices: dict[PictureFormat, tuple[Samples, Samples]] = {}
         self._tables: dict[Transfer, TransferTables] = {}
 
     def thumbnail(self, picture: Picture, affine: Affine, width: int, height: int) -> Image8:
@@ -44,10 +42,9 @@ class CpuKernels:
             )
             for number, plane in enumerate(picture.planes)
         ]
-        rgb = cast(Image, cv2.merge(_to_rgb(planes, fmt)))
-        rgb *= np.float32(255)
-        rgb += np.float32(0.5)
-        small = rgb.astype(np.uint8)
+        rgb = self._to_rgb(planes, fmt)
+        small = np.empty(rgb.shape, np.uint8)
+        loops.to_bytes(rgb, small)
         outside = _outside(to_frame, width, height, fmt)
         if outside is not None:
             small[outside] = 0
@@ -56,7 +53,7 @@ class CpuKernels:
     def crop(self, picture: Picture, affine: Affine, size: int) -> Image:
         _positive(size=size)
         whole = Roi(x0=0, y0=0, x1=size, y1=size)
-        return cast(Image, cv2.merge(self._crop(picture, invert(affine), size, whole)))
+        return self._crop(picture, invert(affine), whole)
 
     def paste(
         self,
@@ -66,9 +63,8 @@ class CpuKernels:
         affine: Affine,
         before: Image | None = None,
     ) -> Patch:
-        size = _square(crop, mask)
+        size, support = _survey(crop, mask)
         to_frame = invert(affine)
-        support = _support(mask)
         roi = _frame_roi(support, to_frame, picture.format)
         if roi.empty:
             return Patch(roi=roi, touched=np.zeros((0, 0), np.bool_))
@@ -80,16 +76,10 @@ class CpuKernels:
         )
         part = np.s_[box.y0 : box.y1, box.x0 : box.x1]
         levels, curve = mask_levels(mask[part]), self._curve(picture.format.transfer)
-        if before is None:
-            own = self._crop(picture, to_frame, size, box)
-        else:
-            own = cast("list[Samples]", cv2.split(before[part]))
-        changes = [
-            _change(channel, cast(Samples, after), levels, curve)
-            for channel, after in zip(own, cv2.split(crop[part]), strict=True)
-        ]
+        own = self._crop(picture, to_frame, box) if before is None else before[part]
+        codes = self._changes(own, crop[part], levels, curve, picture.format, box, size)
         touched = _touched(mask, affine, roi)
-        self._add(picture, changes, box, size, affine, roi, touched)
+        self._add(picture, codes, affine, roi, touched)
         return Patch(roi=roi, touched=touched)
 
     def _curve(self, transfer: Transfer) -> TransferTables:
@@ -97,94 +87,88 @@ class CpuKernels:
             self._tables[transfer] = TransferTables(transfer)
         return self._tables[transfer]
 
-    def _crop(self, picture: Picture, to_frame: Affine, size: int, box: Roi) -> list[Samples]:
-        """R', G', B' of the pixels ``box`` of a crop: the same values as in the whole crop."""
+    def _coding(self, fmt: PictureFormat) -> tuple[Samples, Samples]:
+        """Matrices [3, 4] from codes to R'G'B' (of gray the planes that are not there count
+        nothing) and [planes, 3] from its changes to those of codes."""
+        if fmt not in self._matrices:
+            matrix, decode = np.zeros((3, 4), np.float32), decode_matrix(fmt)
+            matrix[:, : fmt.planes], matrix[:, 3] = decode[:, :-1], decode[:, -1]
+            self._matrices[fmt] = matrix, encode_matrix(fmt).astype(np.float32)
+        return self._matrices[fmt]
+
+    def _to_rgb(self, planes: list[Samples], fmt: PictureFormat) -> Image:
+        """Codes [h, w] of all planes at one resolution -> R'G'B' [h, w, 3], clipped to 0..1."""
+        decode, _ = self._coding(fmt)
+        first, second, third = planes if fmt.planes == 3 else planes * 3
+        rgb = np.empty((*first.shape, 3), np.float32)
+        loops.to_rgb(first, second, third, decode, rgb)
+        return rgb
+
+    def _crop(self, picture: Picture, to_frame: Affine, box: Roi) -> Image:
+        """R'G'B' of the pixels ``box`` of a crop: the same values as in the whole crop."""
         fmt = picture.format
         planes: list[Samples] = []
-        for numbers in _plane_groups(fmt):
-            sources = [picture.planes[number] for number in numbers]
-            to_plane = compose(invert(plane_affine(fmt, numbers[0])), to_frame)
-            if numbers[0] == 0:
-                planes += self._sampler.sample(sources, to_plane, box)
+        for number, plane in enumerate(picture.planes):
+            to_plane = compose(invert(plane_affine(fmt, number)), to_frame)
+            if number and (fmt.sub_x or fmt.sub_y):
+                planes.append(sample_linear(plane, to_plane, box_factors(to_plane), box))
             else:
-                # Of the whole crop, whatever the box: OpenCV's last bit depends on the place.
-                factors = box_factors(to_plane)
-                whole = [sample_linear(plane, to_plane, factors, (size, size)) for plane in sources]
-                planes += [chroma[box.y0 : box.y1, box.x0 : box.x1] for chroma in whole]
-        return _to_rgb(planes, fmt)
+                planes.append(sample_cubic(plane, to_plane, box))
+        return self._to_rgb(planes, fmt)
+
+    def _changes(
+        self,
+        before: Image,
+        after: Image,
+        levels: list[Samples],
+        curve: TransferTables,
+        fmt: PictureFormat,
+        box: Roi,
+        size: int,
+    ) -> Samples:
+        """[planes, size, size] how the codes change at crop resolution: R'G'B' blended in light
+        over the mask, measured in the signal; zero outside ``box``."""
+        light, difference = np.empty((2, *levels[0].shape, 3), np.float32)
+        loops.light_changes(before, after, curve.linear, light, difference)
+        brought = blend(difference, levels)
+        codes = np.zeros((fmt.planes, size, size), np.float32)
+        _, encode = self._coding(fmt)
+        loops.code_changes(brought, light, before, curve.from_root, encode, box.x0, box.y0, codes)
+        return codes
 
     def _add(
         self,
         picture: Picture,
-        changes: list[Samples],
-        box: Roi,
-        size: int,
+        codes: Samples,
         affine: Affine,
         roi: Roi,
         touched: NDArray[np.bool_],
     ) -> None:
-        """Carry a change of R'G'B' at crop resolution into the planes, dithered, where touched."""
+        """Carry a change of codes at crop resolution into the planes, dithered, where touched."""
         fmt = picture.format
-        top = (1 << fmt.depth) - 1
-        matrix = encode_matrix(fmt).tolist()
-        for numbers in _plane_groups(fmt):
-            sub = (fmt.sub_x, fmt.sub_y) if numbers[0] else (0, 0)
+        for number, (plane, change) in enumerate(zip(picture.planes, codes, strict=True)):
+            sub = (fmt.sub_x, fmt.sub_y) if number else (0, 0)
             part = Roi(
                 x0=roi.x0 >> sub[0],
                 y0=roi.y0 >> sub[1],
                 x1=-(-roi.x1 >> sub[0]),
                 y1=-(-roi.y1 >> sub[1]),
             )
-            sources = []
-            for number in numbers:
-                codes = np.zeros((size, size), np.float32)
-                inner = codes[box.y0 : box.y1, box.x0 : box.x1]
-                for channel, gain in zip(changes, matrix[number], strict=True):
-                    if gain:
-                        inner += channel * np.float32(gain)
-                sources.append(codes)
-            to_crop = compose(affine, plane_affine(fmt, numbers[0]))
-            moves = self._sampler.sample(sources, to_crop, part, outside_zero=True)
-            allowed = plane_touched(touched, fmt, numbers[0])
-            for number, move in zip(numbers, moves, strict=True):
-                move *= allowed
-                moved = round_change(move, part.x0, part.y0)
-                target = picture.planes[number][part.y0 : part.y1, part.x0 : part.x1]
-                moved += target
-                np.copyto(target, np.clip(moved, 0, top, out=moved), casting="unsafe")
+            to_crop = compose(affine, plane_affine(fmt, number))
+            allowed = plane_touched(touched, fmt, number)
+            add_sampled(plane, (1 << fmt.depth) - 1, change, to_crop, part, allowed)
 
 
-def _change(
-    before: Samples, after: Samples, levels: list[Samples], curve: TransferTables
-) -> Samples:
-    """How one channel changes at crop resolution: blended in light, measured in the signal."""
-    light = curve.to_linear(before)
-    brought = blend(curve.to_linear(np.clip(after, 0.0, 1.0)) - light, levels)
-    moved = brought != 0.0
-    brought += light
-    change = curve.from_linear(brought)
-    change -= before
-    change *= moved
-    return change
-
-
-def _square(crop: Image, mask: Image) -> int:
-    """The side of a crop and its mask, both checked."""
+def _survey(crop: Image, mask: Image) -> tuple[int, Roi]:
+    """The side of a crop and its mask, both checked, and the smallest box of crop pixels outside
+    which the mask is zero."""
     size = len(mask)
     if size < 1 or mask.shape != (size, size) or crop.shape != (size, size, 3):
         raise ValueError(f"crop {crop.shape} with mask {mask.shape}; wanted [S, S, 3] and [S, S]")
-    if not (np.isfinite(crop).all() and np.isfinite(mask).all()):
+    finite, x0, y0, x1, y1 = loops.survey(crop, mask)
+    if not finite:
         raise ValueError("crop or mask with values that are not finite")
-    return size
-
-
-def _support(mask: Image) -> Roi:
-    """The smallest box of crop pixels outside which the mask is zero."""
-    above = mask > 0
-    rows, columns = np.flatnonzero(above.any(1)), np.flatnonzero(above.any(0))
-    if not len(rows):
-        return Roi(x0=0, y0=0, x1=0, y1=0)
-    return Roi(x0=int(columns[0]), y0=int(rows[0]), x1=int(columns[-1]) + 1, y1=int(rows[-1]) + 1)
+    return size, Roi(x0=x0, y0=y0, x1=x1, y1=y1)
 
 
 def _frame_roi(support: Roi, to_frame: Affine, fmt: PictureFormat) -> Roi:
@@ -224,35 +208,10 @@ def _touched(mask: Image, affine: Affine, roi: Roi) -> NDArray[np.bool_]:
     return np.asarray(weight) > 0
 
 
-def _plane_groups(fmt: PictureFormat) -> tuple[tuple[int, ...], ...]:
-    """Plane numbers that share a sample grid."""
-    if fmt.planes == 1:
-        return ((0,),)
-    return ((0,), (1, 2)) if fmt.sub_x or fmt.sub_y else ((0, 1, 2),)
-
-
 def _positive(**sizes: int) -> None:
     for name, value in sizes.items():
         if value < 1:
             raise ValueError(f"{name} {value}; wanted at least 1 pixel")
-
-
-def _to_rgb(planes: list[Samples], fmt: PictureFormat) -> list[Samples]:
-    """Codes [h, w] of all planes at one resolution -> R', G', B' [h, w], clipped to 0..1.
-
-    Plain elementwise steps, so that a pixel's value does not depend on its place in the array.
-    """
-    channels = []
-    for *gains, zero in decode_matrix(fmt).tolist():
-        value = None
-        for plane, gain in zip(planes, gains, strict=True):
-            if gain:
-                term = plane * np.float32(gain)
-                value = term if value is None else np.add(value, term, out=value)
-        assert value is not None
-        value += np.float32(zero)
-        channels.append(np.clip(value, 0.0, 1.0, out=value))
-    return channels
 
 
 def _area(plane: Plane, to_plane: Affine, size: tuple[int, int], points: int) -> Samples:
@@ -262,9 +221,8 @@ def _area(plane: Plane, to_plane: Affine, size: tuple[int, int], points: int) ->
     each output pixel. Two are needed where detail counts; subsampled chroma has none.
     """
     kx, ky = (max(1, int(step / points)) for step in np.hypot(to_plane[:, 0], to_plane[:, 1]))
-    fine = compose(to_plane, resize(1 / points, 1 / points))
-    read = sample_linear(plane, fine, (kx, ky), (points * size[0], points * size[1]))
-    return cast(Samples, cv2.resize(read, size, interpolation=cv2.INTER_AREA))
+    whole = Roi(x0=0, y0=0, x1=size[0], y1=size[1])
+    return sample_linear(plane, to_plane, (kx, ky), whole, points)
 
 
 def _outside(

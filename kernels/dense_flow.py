@@ -32,12 +32,19 @@ class DisFlow:
     Kroeger, Timofte, Dai, Van Gool, "Fast optical flow using dense inverse search", ECCV 2016, in
     OpenCV's implementation. Finest scale 4 px: on pictures with a camera's noise that is as exact
     (0.05 to 0.09 px) as the finer presets, which follow the noise at four times the price.
+
+    Args:
+        small: pictures are means of 2 x 2 pixels or more. Finest scale is then 2 px of theirs, and
+            one step of variational refinement does what five do (docs/performance.md).
     """
 
     __slots__ = ("_dis",)
 
-    def __init__(self) -> None:
+    def __init__(self, *, small: bool = False) -> None:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        if small:
+            self._dis.setFinestScale(1)
+            self._dis.setVariationalRefinementIterations(1)
 
     def flow(self, now: Gray, before: Gray) -> Flow:
         flow = np.zeros((*now.shape, 2), np.float32)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,23 +18,6 @@ def bayer(side: int = 8) -> NDArray[np.float32]:
     return ((order + 0.5) / order.size).astype(np.float32)
 
 
-def round_change(change: NDArray[np.float32], x0: int, y0: int) -> NDArray[np.int32]:
-    """Whole codes to add to samples so that areas get ``change`` on average.
-
-    Zero stays zero, and a whole number stays itself. The pattern hangs on the picture, not on the
-    box, so that it stands still when a face moves.
-
-    Args:
-        change: float32 [h, w] in codes.
-        x0, y0: position of its first sample in the plane.
-    Returns: int32 [h, w].
-    """
-    height, width = change.shape
-    side = len(_THRESHOLDS)
-    tile = np.roll(_THRESHOLDS, (-y0 % side, -x0 % side), (0, 1))
-    pattern = np.tile(tile, (-(-height // side), -(-width // side)))[:height, :width]
-    raised = change + pattern
-    return cast(NDArray[np.int32], np.floor(raised, out=raised).astype(np.int32))
-
-
-_THRESHOLDS = bayer()
+THRESHOLDS = bayer()
+"""What is added to a change before it is rounded down: zero stays zero, a whole number itself. The
+pattern hangs on the picture, not on the box, so that it stands still when a face moves."""

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import filter_loops
 from kernels.colour import TransferTables
 from kernels.dense_flow import Flow
 
@@ -36,10 +37,9 @@ SEEN: Final = 1.0 / 255
 
 def luma(rgb: Floats) -> NDArray[np.uint8]:
     """[h, w] 0..255 from R'G'B' [h, w, >= 3]: for measuring, with the weights of BT.709."""
-    weights = np.zeros((1, rgb.shape[2]), np.float32)
-    weights[0, :3] = 0.2126 * 255, 0.7152 * 255, 0.0722 * 255
-    gray = cv2.transform(rgb, weights)
-    return cast(NDArray[np.uint8], np.clip(np.rint(gray), 0, 255).astype(np.uint8))
+    out = np.empty(rgb.shape[:2], np.uint8)
+    filter_loops.luma(rgb, out)
+    return out
 
 
 def carry(before: Picture, flow: Flow) -> Picture:
@@ -58,38 +58,39 @@ def carry(before: Picture, flow: Flow) -> Picture:
     return cast(Picture, carried)
 
 
-def halved(picture: Floats) -> Floats:
-    """Means of 2 x 2 pixels of [h, w, ...], h and w even."""
+def shrunk(picture: Floats, step: int = 2) -> Floats:
+    """Means of ``step`` x ``step`` pixels of [h, w, ...], h and w whole multiples of it."""
     h, w = picture.shape[:2]
-    return cast(Floats, cv2.resize(picture, (w // 2, h // 2), interpolation=cv2.INTER_AREA))
+    size = (w // step, h // step)
+    return cast(Floats, cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
-def agreement(difference: Floats) -> Floats:
-    """1 where two changes agree, towards 0 where they differ by more than jitter does.
+def amount(difference: Floats) -> Floats:
+    """How far two changes differ: the largest channel's magnitude, as mean over 5 x 5 pixels.
 
     Args:
         difference: [h, w, >= 3] R'G'B', one change minus the other.
-    Returns: [h, w] exp(-(d / ``TOLERANCE``)^2), d the largest channel's mean over 5 x 5 pixels.
+    Returns: [h, w].
     """
-    return cast(Floats, np.exp(np.square(_size(difference)) * np.float32(-1 / TOLERANCE**2)))
+    out = np.empty(difference.shape[:2], np.float32)
+    filter_loops.largest(difference, out)
+    return cast(Floats, cv2.blur(out, (5, 5)))
 
 
-def worth(difference: Floats) -> Floats:
-    """0 where two changes differ by less than half a code, 1 from ``SEEN`` on.
+def agreement(amount: Floats) -> Floats:
+    """exp(-(d / ``TOLERANCE``)^2) of an `amount` d: 1 where two changes agree, towards 0 where they
+    differ by more than jitter does."""
+    return cast(Floats, np.exp(np.square(amount) * np.float32(-1 / TOLERANCE**2)))
+
+
+def worth(amount: Floats) -> Floats:
+    """0 where two changes differ by an `amount` of less than half a code, 1 from ``SEEN`` on.
 
     Nobody sees so little, and what the motion carries has an error of its own: without this, the
     flow filter makes a swap that is steady already one hundredth less so (docs/quality-pixels.md).
-
-    Args and returns: as `agreement`.
     """
-    ramp = (_size(difference) - np.float32(UNSEEN)) * np.float32(1 / (SEEN - UNSEEN))
+    ramp = (amount - np.float32(UNSEEN)) * np.float32(1 / (SEEN - UNSEEN))
     return cast(Floats, np.clip(ramp, 0, 1))
-
-
-def _size(difference: Floats) -> Floats:
-    """[h, w] the largest channel's magnitude, as mean over 5 x 5 pixels."""
-    red, green, blue = (np.abs(plane) for plane in cv2.split(difference)[:3])
-    return cast(Floats, cv2.blur(np.maximum(np.maximum(red, green), blue), (5, 5)))
 
 
 def trust(confidence: Floats) -> Floats:

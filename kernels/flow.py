@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.geometry import Affine, Points, apply
+from kernels import flow_loops
+from kernels.geometry import Affine, Points
 from kernels.picture import Picture, Plane
 
 WIDTH: Final = 640
@@ -95,11 +96,11 @@ def fit_similarity(source: Points, target: Points, weights: Weights, tolerance: 
     Returns: float64 [2, 3], source -> target.
     Raises ValueError: all points coincide, or none has weight.
     """
-    trust = weights
-    for _ in range(ROUNDS):
-        affine = _least_squares(source, target, trust)
-        missed = np.square(target - apply(affine, source)).sum(axis=1)
-        trust = weights / (1.0 + missed / tolerance**2)
+    affine = np.empty((2, 3))
+    failed = flow_loops.fit(source, target, weights, tolerance, ROUNDS, affine)
+    if failed:
+        why = "no point has weight" if failed == 1 else "all points coincide"
+        raise ValueError(f"{why}: no similarity is determined")
     return affine
 
 
@@ -127,13 +128,11 @@ def carry(
     Raises ValueError: as ``fit_similarity``.
     """
     affine = fit_similarity(source, target, weights, tolerance)
-    left = target - apply(affine, source)
+    carried = np.empty_like(points)
     # Of a point that runs off alone, the remainder is bounded as its say in the fit is.
-    trust = weights / (1.0 + np.square(left).sum(axis=1) / (4 * tolerance) ** 2)
-    # Plain sums in a fixed order, not BLAS: the same bits whatever the threads.
-    near = nearness * trust
-    drift: Points = np.einsum("mn,nk->mk", near, left) / (near.sum(axis=1) + 0.5)[:, None]
-    return apply(affine, points) + drift
+    reach = 4 * tolerance
+    flow_loops.drift(affine, points, source, target, weights, nearness, reach, carried)
+    return carried
 
 
 def spread(places: NDArray[np.float64], count: int) -> NDArray[np.intp]:
@@ -180,20 +179,3 @@ def _lucas_kanade(
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     return np.asarray(moved, np.float32)[:, 0], np.asarray(status)[:, 0] > 0
-
-
-def _least_squares(source: Points, target: Points, weights: Weights) -> Affine:
-    """The similarity with the least weighted sum of squares, in closed form."""
-    total = float(weights.sum())
-    if not total > 0:
-        raise ValueError("no point has weight: no similarity is determined")
-    share = (weights / total)[:, None]
-    source_mean, target_mean = (share * source).sum(axis=0), (share * target).sum(axis=0)
-    a, b = source - source_mean, target - target_mean
-    extent = float((share * a * a).sum())
-    if extent <= 1e-12 * max(1.0, float(np.square(source_mean).sum())):
-        raise ValueError("all points coincide: no similarity is determined")
-    real = float((share * a * b).sum()) / extent
-    imag = float((share[:, 0] * (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])).sum()) / extent
-    linear = np.array([[real, -imag], [imag, real]])
-    return np.column_stack([linear, target_mean - linear @ source_mean])

@@ -34,18 +34,22 @@ def similarity_map(a: Gray, b: Gray) -> Floats:
     if a.shape != b.shape or a.ndim != 2 or a.shape[0] % 2 or a.shape[1] % 2:
         raise ValueError(f"pictures {a.shape} and {b.shape}; wanted two of one even [h, w]")
     h, w = a.shape
-    x, y = (
-        cast(Gray, cv2.resize(p, (w // 2, h // 2), interpolation=cv2.INTER_AREA)).astype(np.float32)
-        for p in (a, b)
+    return similarity(
+        *(cast(Gray, cv2.resize(p, (w // 2, h // 2), interpolation=cv2.INTER_AREA)) for p in (a, b))
     )
+
+
+def similarity(a: Gray, b: Gray) -> Floats:
+    """`similarity_map` of pictures uint8 [h, w] that are means already."""
+    x, y = a.astype(np.float32), b.astype(np.float32)
     mean_x, mean_y = _mean(x), _mean(y)
     product = mean_x * mean_y
     squares = mean_x * mean_x + mean_y * mean_y
     covariance = _mean(x * y) - product
     variances = _mean(x * x + y * y) - squares
-    similarity = (2 * product + np.float32(_C1)) * (2 * covariance + np.float32(_C2))
-    similarity /= (squares + np.float32(_C1)) * (variances + np.float32(_C2))
-    return cast(Floats, similarity)
+    alike = (2 * product + np.float32(_C1)) * (2 * covariance + np.float32(_C2))
+    alike /= (squares + np.float32(_C1)) * (variances + np.float32(_C2))
+    return cast(Floats, alike)
 
 
 def weighted_mean(values: Floats, weight: Floats) -> float:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import loops
+
 Samples = NDArray[np.float32]
 
 LEVELS = 3
@@ -46,21 +48,18 @@ def blend(difference: Samples, levels: Sequence[Samples]) -> Samples:
     """Bring a difference in over a mask: fine detail at the mask's edge, broad tone more gently.
 
     Args:
-        difference: float32 [h, w].
+        difference: float32 [h, w, 3].
         levels: of the mask, from ``mask_levels``.
-    Returns: float32 [h, w]; exactly zero wherever the mask is.
+    Returns: float32 [h, w, 3]; exactly zero wherever the mask is.
     """
-    bands = []
-    fine = difference
+    fines = [difference]
     for _ in levels[1:]:
-        coarse = cast(Samples, cv2.pyrDown(fine))
-        bands.append(fine - _expand(coarse, fine))
-        fine = coarse
-    total = fine * levels[-1]
-    for band, level in zip(reversed(bands), reversed(levels[:-1]), strict=True):
-        band *= level
-        band += _expand(total, band)
-        total = band
+        fines.append(cast(Samples, cv2.pyrDown(fines[-1])))
+    total = fines[-1] * levels[-1][..., None]
+    for fine, coarse, level in zip(fines[-2::-1], fines[:0:-1], levels[-2::-1], strict=True):
+        expanded, brought = _expand(coarse, fine), _expand(total, fine)
+        total = np.empty_like(fine)
+        loops.blend_level(fine, expanded, level, brought, total)
     return total
 
 

@@ -33,7 +33,7 @@ class Chunk:
 def plan_chunks(
     index: VideoIndex,
     *,
-    seconds: float = 8.0,
+    seconds: float | None = None,
     cuts: Sequence[int] = (),
     reach_seconds: float | None = None,
     halo: int = 0,
@@ -48,6 +48,7 @@ def plan_chunks(
     integers throughout: the same film and settings give the same plan everywhere.
 
     Args:
+        seconds: None: by the film's length (`chunk_length`).
         cuts: frame indices that start a new shot, in any order.
         reach_seconds: how far a border may move to meet a cut; None: a quarter of ``seconds``.
         halo: frames decoded around each chunk, as far as the film has them.
@@ -61,12 +62,13 @@ def plan_chunks(
         SettingInvalid: ``seconds`` not above 0, reach not in 0..half of it, or a negative halo or
             warm-up.
     """
-    reach = seconds / 4 if reach_seconds is None else reach_seconds
-    _check(seconds, reach, min(halo, warmup))
+    wanted = chunk_length(index) if seconds is None else seconds
+    reach = wanted / 4 if reach_seconds is None else reach_seconds
+    _check(float(wanted), float(reach), min(halo, warmup))
     pts = index.pts
-    length = Fraction(seconds) / index.time_base
+    length = Fraction(wanted) / index.time_base
     span = Fraction(reach) / index.time_base
-    end = pts[-1] + max(index.durations[-1], 0)
+    end = _end(index)
     shots = sorted({cut for cut in cuts if 0 < cut < len(pts)})
 
     borders = [0]
@@ -96,6 +98,26 @@ def plan_chunks(
     )
 
 
+def chunk_length(index: VideoIndex) -> Fraction:
+    """Seconds of a chunk where nobody says how many: equal parts, at most 8 s.
+
+    One part up to 2 s, two up to 8, four up to 32, then a multiple of eight: a film of few chunks
+    leaves no lane without work while the last one is done, on 1, 2, 4 or 8 lanes, and a short film
+    is not warmed up more often than that is worth (docs/performance.md, with the arithmetic).
+    """
+    seconds = max((_end(index) - index.pts[0]) * index.time_base, index.time_base)
+    if seconds > 32:
+        parts = 8 * ceil(seconds / 64)
+    else:
+        parts = 4 if seconds > 8 else 2 if seconds > 2 else 1
+    return seconds / parts
+
+
+def _end(index: VideoIndex) -> int:
+    """PTS at which the last frame ends."""
+    return index.pts[-1] + max(index.durations[-1], 0)
+
+
 def _nearest_shot(
     pts: Sequence[int], shots: Sequence[int], ideal: Fraction, span: Fraction, otherwise: int
 ) -> int:
@@ -115,7 +137,9 @@ def _shot_start(shots: Sequence[int], frame: int) -> int:
 def _check(seconds: float, reach: float, halo: int) -> None:
     if not (isfinite(seconds) and seconds > 0):
         raise SettingInvalid(
-            f"chunks of {seconds} seconds", "a length above 0", "use the default of 8 seconds"
+            f"chunks of {seconds} seconds",
+            "a length above 0",
+            "leave it out: the film's length then decides",
         )
     if not (isfinite(reach) and 0 <= 2 * reach <= seconds):
         raise SettingInvalid(

@@ -222,7 +222,8 @@ class JobSpec:
     cut: CutSettings = field(default_factory=CutSettings)
     sound: SoundSettings = field(default_factory=SoundSettings)
     image: ImageSettings = field(default_factory=ImageSettings)
-    chunk_seconds: float = 8.0
+    chunk_seconds: float | None = None
+    """None: by the film's length (``scheduler.chunks.chunk_length``)."""
     smooth: bool = True
     """Smooth the faces' trajectories after the stitch (``scheduler.smooth``)."""
     attempts: int = 3

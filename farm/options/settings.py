@@ -157,16 +157,17 @@ class Settings(Section):
     ] = 0
     lane: Lane = Lane()
     chunk_seconds: Annotated[
-        float,
+        float | None,
         Field(ge=0.1, le=600),
         Flag(
             ("--chunk-seconds",),
             "Length of a chunk, the unit of retry. Without filters it never changes a frame; with "
             "them, near borders away from cuts, by 1/255 at most (99.9 % of face pixels).",
             "S",
+            unset="by the film's length, 8 at most",
             panel=WHERE,
         ),
-    ] = 8.0
+    ] = None
     address: Annotated[
         str,
         Flag(

@@ -19,7 +19,7 @@ def test_built_in_values_follow_the_xdg_rules() -> None:
     settings = load_settings(environment=HOME)
     assert settings.cache_dir == Path("/home/someone/.cache/swapfarm")
     assert settings.state_dir == Path("/home/someone/.local/state/swapfarm")
-    assert (settings.chunk_seconds, settings.lanes, settings.lane.processes) == (8.0, 0, 0)
+    assert (settings.chunk_seconds, settings.lanes, settings.lane.processes) == (None, 0, 0)
     assert settings.encoder.codec == "libx264"
 
 

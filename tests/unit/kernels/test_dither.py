@@ -1,7 +1,21 @@
 import numpy as np
 import pytest
 
-from kernels.dither import bayer, round_change
+from kernels.dither import bayer
+from kernels.picture import Roi
+from kernels.sampling import add_sampled
+
+BASE = 1000
+
+
+def round_change(change, x0, y0):
+    """What a plane gains where a change is added from (x0, y0) on."""
+    height, width = change.shape
+    plane = np.full((y0 + height, x0 + width), BASE, np.uint16)
+    to_change = np.array([[1.0, 0.0, -x0], [0.0, 1.0, -y0]])
+    part = Roi(x0=x0, y0=y0, x1=x0 + width, y1=y0 + height)
+    add_sampled(plane, 4095, change, to_change, part, np.ones(change.shape, np.bool_))
+    return plane[y0:, x0:].astype(int) - BASE
 
 
 def test_thresholds_are_even():

@@ -13,13 +13,14 @@ from kernels.filters import (
     TAU,
     TOLERANCE,
     agreement,
+    amount,
     apply_colour,
     carry,
     colour_transfer,
-    halved,
     luma,
     seam_band,
     settle_colour,
+    shrunk,
     trust,
 )
 
@@ -53,9 +54,9 @@ def test_carry_moves_content_along_the_flow() -> None:
     assert (carried[:, -2:] == 0).all(), "nothing comes from beyond the border"
 
 
-def test_halved_is_the_mean_of_four() -> None:
+def test_shrunk_is_the_mean_of_four() -> None:
     np.testing.assert_allclose(
-        halved(picture()), picture().reshape(32, 2, 32, 2, 3).mean((1, 3)), atol=1e-6
+        shrunk(picture()), picture().reshape(32, 2, 32, 2, 3).mean((1, 3)), atol=1e-6
     )
 
 
@@ -63,10 +64,10 @@ def test_jitter_agrees_and_a_change_does_not() -> None:
     difference = np.zeros((32, 32, 4), np.float32)
     difference[:, 16:, 1] = 3 * TOLERANCE
     difference[..., 3] = 1  # the mask does not count
-    found = agreement(difference)
+    found = agreement(amount(difference))
     assert (found[:, :13] == 1).all()
     assert (found[:, 19:] < TAU).all()
-    small = agreement(np.full((8, 8, 3), TOLERANCE / 4, np.float32))
+    small = agreement(amount(np.full((8, 8, 3), TOLERANCE / 4, np.float32)))
     assert (trust(small) == 1).all()
 
 

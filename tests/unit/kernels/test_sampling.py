@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.picture import Roi
-from kernels.sampling import CubicSampler, box_factors, box_level, cubic_weights
+from kernels.sampling import box_factors, box_level, cubic_weights, sample_cubic
 
 BOX = Roi(x0=0, y0=0, x1=20, y1=16)
 
@@ -23,7 +23,7 @@ def test_a_parabola_comes_back_exactly():
     y, x = np.mgrid[:40, :48].astype(np.float64)
     source = (0.01 * x * x + 0.02 * y * y - 0.1 * x * y + 3 * x + 7).astype(np.float32)
     to_source = np.array([[0.9, 0.3, 10.3], [-0.2, 0.8, 12.7]])
-    found = CubicSampler().sample([source], to_source, BOX)[0]
+    found = sample_cubic(source, to_source, BOX)
     py, px = np.mgrid[:16, :20].astype(np.float64)
     at_x, at_y = (a * px + b * py + c for a, b, c in to_source)
     wanted = 0.01 * at_x**2 + 0.02 * at_y**2 - 0.1 * at_x * at_y + 3 * at_x + 7
@@ -33,7 +33,7 @@ def test_a_parabola_comes_back_exactly():
 
 def test_whole_positions_give_the_samples_themselves():
     source = np.random.default_rng(0).integers(0, 256, (30, 30)).astype(np.uint8)
-    found = CubicSampler().sample([source], np.array([[1.0, 0, 4], [0, 1.0, 6]]), BOX)[0]
+    found = sample_cubic(source, np.array([[1.0, 0, 4], [0, 1.0, 6]]), BOX)
     assert np.array_equal(found, source[6:22, 4:24])
 
 
@@ -50,8 +50,8 @@ def test_a_value_does_not_depend_on_the_box(x, y, width, height, scale, shift):
     source = np.random.default_rng(1).random((33, 41)).astype(np.float32)
     to_source = np.array([[0.9 * scale, 0.3, shift], [-0.3, 0.9 * scale, 5.0]])
     part = Roi(x0=x, y0=y, x1=min(x + width, 20), y1=min(y + height, 16))
-    whole = CubicSampler().sample([source], to_source, BOX)[0]
-    found = CubicSampler().sample([source], to_source, part)[0]
+    whole = sample_cubic(source, to_source, BOX)
+    found = sample_cubic(source, to_source, part)
     assert np.array_equal(found, whole[part.y0 : part.y1, part.x0 : part.x1])
 
 
@@ -59,17 +59,17 @@ def test_a_value_does_not_depend_on_the_box(x, y, width, height, scale, shift):
 def test_far_outside_is_the_edge_or_zero(shift):
     source = np.full((8, 8), 200, np.uint8)
     to_source = np.array([[1.0, 0, shift], [0, 1.0, shift]])
-    assert CubicSampler().sample([source], to_source, BOX)[0] == pytest.approx(200, rel=1e-6)
-    assert not CubicSampler().sample([source], to_source, BOX, outside_zero=True)[0].any()
+    assert sample_cubic(source, to_source, BOX) == pytest.approx(200, rel=1e-6)
+    assert not sample_cubic(source, to_source, BOX, outside_zero=True).any()
 
 
 def test_shrinking_does_not_alias():
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 64))
     box = Roi(x0=0, y0=0, x1=8, y1=8)
-    found = CubicSampler().sample([stripes], np.array([[3.0, 0, 20.3], [0, 3.0, 8]]), box)[0]
+    found = sample_cubic(stripes, np.array([[3.0, 0, 20.3], [0, 3.0, 8]]), box)
     assert found == pytest.approx(127.5, rel=1e-5)
     noise = np.random.default_rng(0).random((200, 200)).astype(np.float32)
-    small = CubicSampler().sample([noise], np.array([[4.0, 4.0, 20], [-4.0, 4.0, 80]]), box)[0]
+    small = sample_cubic(noise, np.array([[4.0, 4.0, 20], [-4.0, 4.0, 80]]), box)
     assert small.std() < 0.4 * noise.std()
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.chunks import Chunk, plan_chunks
+from scheduler.chunks import Chunk, chunk_length, plan_chunks
 from scheduler.errors import SettingInvalid
 from scheduler.media import ColourTags, VideoIndex
 
@@ -139,22 +139,22 @@ def test_no_chunk_of_a_steady_film_is_tiny_or_huge(
 
 
 def test_eight_second_chunks_of_a_steady_film() -> None:
-    starts = [c.start for c in plan_chunks(steady(1000))]
+    starts = [c.start for c in plan_chunks(steady(1000), seconds=8)]
     assert starts == [0, 200, 400, 600, 800]
 
 
 def test_a_border_moves_to_the_nearest_cut_within_reach() -> None:
     index = steady(1000)
-    starts = [c.start for c in plan_chunks(index, cuts=[149, 151, 210, 431, 620, 580])]
+    starts = [c.start for c in plan_chunks(index, seconds=8, cuts=[149, 151, 210, 431, 620, 580])]
     # 210 is nearer to 200 than 151; 431 is within two seconds of 400; 580 and 620 tie: earlier.
     assert starts == [0, 210, 431, 580, 800]
-    assert [c.start for c in plan_chunks(index, cuts=[149])] == [0, 200, 400, 600, 800]
-    assert [c.start for c in plan_chunks(index, cuts=[210], reach_seconds=0)][1] == 200
+    assert [c.start for c in plan_chunks(index, seconds=8, cuts=[149])] == [0, 200, 400, 600, 800]
+    assert [c.start for c in plan_chunks(index, seconds=8, cuts=[210], reach_seconds=0)][1] == 200
 
 
 def test_a_short_rest_joins_the_chunk_before() -> None:
-    assert plan_chunks(steady(299))[-1] == Chunk(index=0, start=0, stop=299)
-    assert [c.stop for c in plan_chunks(steady(300))] == [200, 300]
+    assert plan_chunks(steady(299), seconds=8)[-1] == Chunk(index=0, start=0, stop=299)
+    assert [c.stop for c in plan_chunks(steady(300), seconds=8)] == [200, 300]
 
 
 def test_one_frame() -> None:
@@ -163,12 +163,12 @@ def test_one_frame() -> None:
 
 def test_long_stills_do_not_make_empty_chunks() -> None:
     index = film((0, 1, 2, 10**9, 10**9 + 1, 10**9 + 30), Fraction(1, 1), 30)
-    assert [(c.start, c.stop) for c in plan_chunks(index)] == [(0, 3), (3, 5), (5, 6)]
+    assert [(c.start, c.stop) for c in plan_chunks(index, seconds=8)] == [(0, 3), (3, 5), (5, 6)]
 
 
 def test_a_day_at_sixty_frames_a_second() -> None:
     index = steady(24 * 3600 * 60, Fraction(60000, 1001))
-    chunks = plan_chunks(index, cuts=range(0, index.frames, 211), halo=24)
+    chunks = plan_chunks(index, seconds=8, cuts=range(0, index.frames, 211), halo=24)
     assert 10_000 < len(chunks) < 11_000
     assert chunks[0].start == 0
     assert chunks[-1].stop == index.frames
@@ -192,3 +192,34 @@ def test_a_day_at_sixty_frames_a_second() -> None:
 def test_wrong_settings_are_refused(seconds: float, reach: float | None, halo: int) -> None:
     with pytest.raises(SettingInvalid):
         plan_chunks(steady(10), seconds=seconds, reach_seconds=reach, halo=halo)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "parts"),
+    [
+        (0.04, 1),
+        (2, 1),
+        (2.04, 2),
+        (8, 2),
+        (8.04, 4),
+        (32, 4),
+        (33, 8),
+        (64, 8),
+        (64.04, 16),
+        (600, 80),
+        (7200, 904),
+    ],
+)
+def test_nobody_says_how_long(seconds: float, parts: int) -> None:
+    """Equal parts of at most 8 s; of long films a multiple of eight."""
+    index = steady(round(25 * seconds))
+    chunks = plan_chunks(index)
+    assert len(chunks) == parts
+    sizes = [chunk.frames for chunk in chunks]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= 200
+    assert plan_chunks(index, seconds=float(chunk_length(index))) == chunks
+
+
+def test_a_film_of_one_frame_without_length_is_one_chunk() -> None:
+    assert plan_chunks(film((7,), Fraction(1, 25), last=0)) == (Chunk(index=0, start=0, stop=1),)
