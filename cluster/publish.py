@@ -12,9 +12,14 @@ from scheduler.jobs import Segment
 from scheduler.media import VideoIndex
 
 
+def partial_of(path: Path) -> Path:
+    """Where a list beside the film is written before it gets its name."""
+    return path.with_name(f".{path.name}.partial")
+
+
 def publish_hashes(index: VideoIndex, segments: Sequence[Segment], path: Path) -> None:
     """One line a frame: index, PTS, hash."""
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = partial_of(path)
     frame = 0
     try:
         with temporary.open("w") as file:
@@ -31,7 +36,7 @@ def publish_hashes(index: VideoIndex, segments: Sequence[Segment], path: Path) -
 
 def publish_masks(segments: Sequence[Segment], path: Path) -> None:
     """The segments' mask tables, one after the other, as one Parquet file."""
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = partial_of(path)
     try:
         schema = pq.read_schema(segments[0].masks_path)
         with temporary.open("wb") as file:

@@ -29,7 +29,7 @@ from cluster.analyses import AnalysisCache
 from cluster.appearances import write_appearances
 from cluster.executor import Executor
 from cluster.folders import claim, release
-from cluster.publish import publish_film, publish_hashes, publish_masks
+from cluster.publish import partial_of, publish_film, publish_hashes, publish_masks
 from cluster.records import RecordBook
 from cluster.stitching import FilmStitch, Stitched
 from kernels.cuts import find_cuts
@@ -222,8 +222,10 @@ class JobService:
     def _folder(self, job: JobSpec, keep: bool) -> Iterator[None]:
         """The job's folder, gone in the end unless all went well and it is to be kept."""
         self._ledger = Ledger(attempts=job.attempts)
-        folder, partial = Path(job.folder), Path(job.partial)
-        claim(folder, partial)
+        folder, partials = Path(job.folder), [Path(job.partial)]
+        extras = [path for path in (job.hashes_output, job.masks_output) if path]
+        partials += [partial_of(Path(path)) for path in extras]
+        claim(folder, partials)
         kept = False
         try:
             yield
@@ -231,7 +233,7 @@ class JobService:
         except OSError as error:
             raise storage_error(error, str(error.filename or folder)) from error
         finally:
-            release(folder, partial, keep=kept)
+            release(folder, partials, keep=kept)
 
     def _probe(self, job: JobSpec) -> _Film:
         self._announce(job, "probe")

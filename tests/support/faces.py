@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import av
 import cv2
@@ -10,6 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.support.numbered import HEIGHT, SCENE, SWAY
+
+SHOTS: Final = {
+    "single_face": (0, (110, 0, 498, 360)),
+    "wolfgang_langer": (0, (252, 0, 640, 360)),
+}
+"""By sample: a frame, and the part of it, for `face_of_film`."""
 
 
 def face_of_film(path: Path, number: int, roi: tuple[int, int, int, int]) -> NDArray[np.uint8]:
