@@ -22,7 +22,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import psutil
 import ray
@@ -37,6 +37,8 @@ _LONGEST: Final = 40
 """Characters that a session folder's path may have: unix sockets lie deep in it and have 107."""
 _STORE: Final = 80 << 20
 """Bytes of Ray's object store (its minimum is 75 MiB): no frame ever goes there."""
+_SERVERS: Final = frozenset({"raylet", "gcs_server"})
+"""Of Ray's processes those without which nothing goes on."""
 _TOKEN: Final = "RAY_AUTH_TOKEN"
 _LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Off, Ray binds to the loopback interface alone, on every system. It is read by each process of
@@ -46,11 +48,14 @@ Ray from its environment, by this one at the import of Ray: hence the constant b
 class Session:
     """A connection of this process to a Ray cluster. One at a time; use as a context manager."""
 
-    def __init__(self, *, local: bool, folder: Path | None, lock: int) -> None:
+    def __init__(
+        self, *, local: bool, folder: Path | None = None, lock: int = -1, cpus: int = 0
+    ) -> None:
         self.local = local
         """True: a Ray of our own, which ends with this session."""
         self._folder = folder
         self._lock = lock
+        self._own_cpus = cpus
 
     @classmethod
     def open(cls, address: str | None = None, *, cpus: int | None = None) -> Self:
@@ -85,8 +90,31 @@ class Session:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         return resources.get("CPU", 0.0)
 
+    @property
+    def alive(self) -> bool:
+        """False once a server of a Ray of our own has died: nothing of it can be used any more.
+
+        Asks the system, not Ray, which would wait a minute and then end this process.
+        """
+        node = _node()
+        if not self.local or node is None:
+            return True
+        return _SERVERS.isdisjoint(kind for kind, _ in node.dead_processes())
+
+    def restart(self) -> None:
+        """Puts a new Ray in the place of one of our own whose servers have died.
+
+        Raises:
+            ClusterUnreachable: it does not start.
+        """
+        self.close()
+        fresh = self._start(self._own_cpus)
+        self._folder, self._lock = fresh._folder, fresh._lock
+
     def close(self) -> None:
         """Leaves the cluster; one of our own ends, and its folder is removed."""
+        if not self.alive:  # else Ray asks the dead to end the living
+            _node().kill_all_processes(check_alive=False, allow_graceful=False)
         ray.shutdown()
         if self._folder is not None:
             _remove(self._folder, self._lock)
@@ -121,7 +149,7 @@ class Session:
                 "a local Ray",
                 "try again; `farm doctor` checks this machine, and --no-ray works without Ray",
             ) from error
-        return cls(local=True, folder=folder, lock=lock)
+        return cls(local=True, folder=folder, lock=lock, cpus=cpus)
 
     @classmethod
     def _join(cls, address: str) -> Self:
@@ -138,7 +166,12 @@ class Session:
                 "RAY_AUTH_TOKEN if it wants one",
                 "check --address and RAY_ADDRESS; without both a Ray on this machine is used",
             ) from error
-        return cls(local=False, folder=None, lock=-1)
+        return cls(local=False)
+
+
+def _node() -> Any:
+    """Ray's own view of the servers that this process started; None without any."""
+    return ray_worker._global_node
 
 
 @contextlib.contextmanager

@@ -78,6 +78,17 @@ class Farm:
         told = [e for e in list(self.events) if e.get("phase") == phase]
         return max((int(str(e["frames_done"])) for e in told), default=0)
 
+    @property
+    def up(self) -> bool:
+        """Lanes have begun to work."""
+        return any(event.get("phase") == "analyse" for event in list(self.events))
+
+    @property
+    def share(self) -> float:
+        """Of all frames to be analysed and rendered those that are, 0..1, as far as was told."""
+        total = max((int(str(e.get("frames_total", 0))) for e in list(self.events)), default=0)
+        return (self.done("analyse") + self.done("render")) / (2 * total) if total else 0.0
+
     def reached(self, phase: str, frames: int, seconds: float = 120) -> bool:
         """Waits until so many frames of a phase are done; False: the command ended before."""
         until = time.monotonic() + seconds
