@@ -19,7 +19,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -113,10 +113,15 @@ class Session:
 
     def close(self) -> None:
         """Leaves the cluster; one of our own ends, and its folder is removed."""
-        if not self.alive:  # else Ray asks the dead to end the living
+        if self.alive:
+            family = psutil.Process().children(recursive=True) if self.local else []
+        else:
+            # Ray would ask the dead to end the living, and orphans are nobody's children.
             _node().kill_all_processes(check_alive=False, allow_graceful=False)
+            family = list(psutil.process_iter())
         ray.shutdown()
         if self._folder is not None:
+            _end_writers(self._folder, family)  # one may hang, and write when it wakes
             _remove(self._folder, self._lock)
             self._folder = None
 
@@ -248,13 +253,13 @@ def sweep_sessions() -> None:
             except BlockingIOError:
                 os.close(lock)
             else:
-                _end_writers(folder)
+                _end_writers(folder, psutil.process_iter())
                 _remove(folder, lock)
 
 
-def _end_writers(folder: Path) -> None:
-    """Kills the processes that still have a file of a dead session open: its agents."""
-    for process in psutil.process_iter():
+def _end_writers(folder: Path, processes: Iterable[psutil.Process]) -> None:
+    """Kills those of some processes that still have a file of a dead session open: its agents."""
+    for process in processes:
         try:
             if any(file.path.startswith(f"{folder}/") for file in process.open_files()):
                 process.kill()
