@@ -10,6 +10,7 @@ from actors.pipeline import StageRun, lane_processes, merge
 from actors.threads import limit_threads
 from actors.toolbox import LaneKit, Toolbox
 from cluster.failures import as_error
+from scheduler.errors import Cancelled
 from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed, TaskProgress
 from scheduler.jobs import LaneTask
 
@@ -21,6 +22,7 @@ class InlineExecutor:
         limit_threads(kit.threads)
         self._tools = Toolbox(kit)
         self._told = False
+        self._gone: list[ExecutorEvent] = []
         self._task: LaneTask | None = None
         self._run: StageRun | None = None
         self._steps: Iterator[None] = iter(())
@@ -34,8 +36,20 @@ class InlineExecutor:
         self._run = StageRun(task, self._tools, lane_processes(1), 0, task.key)
         self._steps = self._run.steps()
 
+    def stop(self, lane: int, attempt: int) -> None:
+        task = self._task
+        if task is not None and task.attempt == attempt:
+            self._drop()
+            error = Cancelled("the task was given up", "time to finish", "nothing: it was asked")
+            self._gone.append(TaskFailed(key=task.key, attempt=attempt, lane=lane, error=error))
+
+    def kill(self, lane: int, why: str) -> None:
+        """Drops the task under way. A frame that hangs cannot be ended from its own process."""
+        self._drop()
+        self._told = False
+
     def poll(self, timeout: float) -> list[ExecutorEvent]:
-        events: list[ExecutorEvent] = []
+        events, self._gone = self._gone, []
         if not self._told:
             self._told = True
             events.append(LaneReady(lane=0))
@@ -59,10 +73,16 @@ class InlineExecutor:
             LaneFiles(task).remove()
             failed = TaskFailed(key=task.key, attempt=task.attempt, lane=0, error=as_error(error))
             return [*events, failed]
-        return [*events, TaskProgress(key=task.key, attempt=task.attempt, frames=run.frames)]
+        return [*events, self._progress(task, run)]
+
+    def _progress(self, task: LaneTask, run: StageRun) -> TaskProgress:
+        return TaskProgress(key=task.key, attempt=task.attempt, frames=run.frames, beats=run.beats)
 
     def close(self) -> None:
         """Drops the task under way and removes its files."""
+        self._drop()
+
+    def _drop(self) -> None:
         task, self._task, self._run = self._task, None, None
         self._steps = iter(())
         if task is not None:

@@ -45,6 +45,7 @@ class RayExecutor:
         """How often in a row each lane was built without coming up."""
         self._build_at = [math.inf] * lanes
         self._refused: list[ExecutorEvent] = []
+        """For the next poll: tasks that met no lane, and the ends of lanes that were killed."""
         self._first_by = time.monotonic() + _FIRST_LANE
 
     @property
@@ -61,6 +62,14 @@ class RayExecutor:
             self._refused.append(
                 TaskFailed(key=task.key, attempt=task.attempt, lane=lane, error=error)
             )
+
+    def stop(self, lane: int, attempt: int) -> None:
+        if self._lanes[lane].lost is None:
+            self._lanes[lane].stop(attempt)
+
+    def kill(self, lane: int, why: str) -> None:
+        if self._lanes[lane].lost is None:
+            self._refused += self._lanes[lane].end(why)
 
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         """See `Executor`.

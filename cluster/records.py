@@ -80,12 +80,14 @@ class RecordBook:
         crop_size: int,
         retries: int,
         seconds: float,
+        passed: Sequence[tuple[int, int]] = (),
     ) -> None:
         """Keep what a report on a published job needs.
 
         Args:
             chunks, segments: of the render, in film order; the segments with their masks.
             cuts: frames that start a shot.
+            passed: frames [start, stop) that could not be worked on.
 
         Raises:
             OSError: the folder cannot be written, or a file of the job has gone.
@@ -114,6 +116,7 @@ class RecordBook:
             },
             retries=retries,
             seconds=seconds,
+            passed=tuple(passed),
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         entry = self._folder / job.job_id

@@ -32,6 +32,7 @@ from ray._private import worker as ray_worker
 import cluster
 from scheduler.errors import ClusterUnreachable
 
+LOCAL: Final = "local"
 _PREFIX: Final = "swapfarm-ray-"
 _LONGEST: Final = 40
 """Characters that a session folder's path may have: unix sockets lie deep in it and have 107."""
@@ -68,10 +69,15 @@ class Session:
         Raises:
             ClusterUnreachable: nobody answers at the address, or Ray does not start here.
         """
-        address = address or os.environ.get("RAY_ADDRESS") or "local"
-        if address == "local":
+        address = cls.address(address)
+        if address == LOCAL:
             return cls._start(cpus or len(os.sched_getaffinity(0)))
         return cls._join(address)
+
+    @staticmethod
+    def address(given: str | None = None) -> str:
+        """Where `open` would join; ``LOCAL``: nowhere, it would start a Ray of our own."""
+        return given or os.environ.get("RAY_ADDRESS") or LOCAL
 
     def __enter__(self) -> Self:
         return self
@@ -261,7 +267,8 @@ def _end_writers(folder: Path, processes: Iterable[psutil.Process]) -> None:
     """Kills those of some processes that still have a file of a dead session open: its agents."""
     for process in processes:
         try:
-            if any(file.path.startswith(f"{folder}/") for file in process.open_files()):
+            ours = process.pid == os.getpid()  # Ray leaves a log of its own open in it
+            if not ours and any(f.path.startswith(f"{folder}/") for f in process.open_files()):
                 process.kill()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # gone by itself, or another user's

@@ -96,6 +96,9 @@ def _header(facts: Mapping[str, Any], name: str) -> str:
         f"{duration(facts['job_seconds'])} by {facts['program']}, "
         f"{facts['finished'][:16].replace('T', ' ')} UTC"
     )
+    if facts["passed"]:
+        frames = ", ".join(f"{start} to {stop - 1}" for start, stop in facts["passed"])
+        words += f". Not worked on, for every attempt failed: frames {frames}"
     return (
         f"<header><p class=kicker>Job report</p><h1>{escape(name)}</h1>"
         f"<p>from {escape(facts['film'])}</p><p class=quiet>{escape(words)}</p></header>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from scheduler.chunks import Chunk
 from scheduler.classes import ClassFilter
@@ -219,6 +219,9 @@ class JobSpec:
     """Smooth the faces' trajectories after the stitch (``scheduler.smooth``)."""
     attempts: int = 3
     """How often a task may be tried when it fails for passing reasons."""
+    on_error: Literal["fail", "passthrough"] = "fail"
+    """What becomes of a chunk that cannot be worked on: the job ends, or the film's own frames
+    stay there."""
     masks_output: str = ""
     """Where to put each frame's blend mask (for proofs and for editors); empty: nowhere."""
     hashes_output: str = ""
@@ -294,6 +297,8 @@ class AnalyseTask:
     chunk: Chunk
     """Its halo is all that decides the faces of its frames and the changes between them."""
     attempt: int
+    passthrough: bool = False
+    """Look for nothing: the film's own frames are to stay here."""
 
     @property
     def key(self) -> str:
@@ -311,6 +316,10 @@ class RenderTask:
     faces: int
     """The most faces that any frame of the chunk has."""
     crop_size: int
+    batch_divisor: int = 1
+    """By how much batches are to be smaller than the lane's: memory has run out before."""
+    passthrough: bool = False
+    """Encode the film's own frames: the chunk cannot be worked on."""
 
     @property
     def key(self) -> str:
@@ -404,6 +413,8 @@ class JobSummary:
     """Faces that the classifier looked at."""
     detected: int = 0
     """Pictures that the face detector looked at in the analysis."""
+    passed: tuple[tuple[int, int], ...] = ()
+    """Frames [start, stop) that could not be worked on and stayed as they were."""
 
     @property
     def fps(self) -> float:
