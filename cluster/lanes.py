@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
+import psutil
 import ray
 from ray.exceptions import RayError
 from ray.util import placement_group, remove_placement_group
@@ -164,6 +166,21 @@ class Lane:
             ray.wait(watches, num_returns=len(watches), timeout=_DEATH)
         self._calls = {}
 
+    def abandon(self, why: str) -> list[ExecutorEvent]:
+        """The end of a lane whose Ray is dead: its processes are ended without Ray's help.
+
+        They are of this machine: only a Ray of our own is looked after like this.
+        """
+        self._calls = {}
+        ended = []
+        for place in self.places.values():
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(place.pid)
+                process.kill()
+                ended.append(process)
+        psutil.wait_procs(ended, timeout=_DEATH)
+        return self._obituaries(why)
+
     def _reported(
         self, process: int, report: StageReport | SwapfarmError, now: float
     ) -> list[ExecutorEvent]:
@@ -195,6 +212,9 @@ class Lane:
     def end(self, why: str) -> list[ExecutorEvent]:
         """The end of this life: everything goes, and what was under way has failed."""
         self.kill()
+        return self._obituaries(why)
+
+    def _obituaries(self, why: str) -> list[ExecutorEvent]:
         self.lost = LaneDied(
             f"lane {self.number} is gone: {why}",
             "all of its processes alive",

@@ -21,6 +21,7 @@ from cluster.executor import Executor
 from cluster.film_work import Desk, FilmWork
 from cluster.folders import claim, release
 from cluster.lane_reports import LaneReports
+from cluster.publish import partial_of
 from cluster.records import RecordBook
 from cluster.stitching import Stitched
 from scheduler.census import Census
@@ -178,8 +179,10 @@ class JobService:
         self._ledger = Ledger()
         self._reports = LaneReports(self._ledger)
         self._tally = None
-        folder, partial = Path(job.folder), Path(job.partial)
-        claim(folder, partial)
+        folder, partials = Path(job.folder), [Path(job.partial)]
+        extras = [path for path in (job.hashes_output, job.masks_output) if path]
+        partials += [partial_of(Path(path)) for path in extras]
+        claim(folder, partials)
         kept = False
         try:
             yield
@@ -187,7 +190,7 @@ class JobService:
         except OSError as error:
             raise storage_error(error, str(error.filename or folder)) from error
         finally:
-            release(folder, partial, keep=kept)
+            release(folder, partials, keep=kept)
 
     def _drive(self, work: FilmWork, executor: Executor, *, survey: bool = False) -> None:
         """The loop: events in, instructions out, until nothing is left to do.

@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+import psutil
+
 from scheduler.jobs import JobSpec, JobSummary
 
 KEPT: Final = 5
@@ -83,6 +85,9 @@ class RateBook:
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            for left in self._path.parent.glob(f".{self._path.name}.*.tmp"):
+                if not psutil.pid_exists(int(left.name.split(".")[-2])):
+                    left.unlink(missing_ok=True)
             temporary.write_text(json.dumps(book, indent=1, sort_keys=True))
             temporary.replace(self._path)
 
