@@ -213,5 +213,6 @@ def build_job(
         on_error=on_error,
         masks_output=str(absolute(masks)) if masks else "",
         hashes_output=str(absolute(hashes)) if hashes else "",
+        webhooks=settings.webhooks.urls,
         report=settings.report_gb > 0,
     )
