@@ -205,6 +205,7 @@ def submit(
     from farm.plan import plan_facts, plan_lines
     from farm.remote import Remote, bound_for
     from farm.runner import farm_options, lanes_of, rate_book, run_job, survey_job
+    from farm.tidying import tidy
 
     flags = given(options)
     settings = settings_of(context, profile, flags)
@@ -234,6 +235,9 @@ def submit(
         with cancelling():
             for name in sweep(Path(job.folder).parent):
                 display.event("swept", f"removed what job {name} left when it was killed")
+            if gone := tidy(settings):
+                days = f"{settings.keep_days:g} days"
+                display.event("swept", f"removed {len(gone)} things that nobody used for {days}")
             if plan:
                 survey = survey_job(job, settings, farm, display)
                 facts = plan_facts(job, survey, rate_book(settings), lanes_of(farm))

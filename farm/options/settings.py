@@ -55,6 +55,12 @@ class Lane(Section):
     ] = 0
 
 
+def _address(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must be an http:// or https:// address")
+    return value
+
+
 class Storage(Section):
     """The object store of `s3://` and `gs://` names (docs/storage.md). Credentials are not among
     the settings: the store's own SDK finds them."""
@@ -72,7 +78,7 @@ class Webhooks(Section):
 
     panel: ClassVar[str] = WHERE
     urls: Annotated[
-        tuple[str, ...],
+        tuple[Annotated[str, AfterValidator(_address)], ...],
         Words,
         Flag(
             ("--webhook",),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -173,12 +175,18 @@ def test_a_job_from_store_to_store(
         *("submit", "s3://films/in/film.mp4", "-s", "s3://films/in/face.png"),
         *("-o", "s3://films/out/film.mp4", "--no-ray", "--trim-frame-end", "6", "--no-occlusion"),
     )
-    done = farm(*order, home=tmp_path, endpoint=endpoint)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hook = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        done = farm(*order, "--webhook", hook, home=tmp_path, endpoint=endpoint)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("s3://films/out/film.mp4\n")
     result = storage.fetch("s3://films/out/film.mp4", tmp_path / "results")
     assert probe(result).frames == 6
     assert list((tmp_path / "state" / "outputs").iterdir()) == []
+    waiting = sorted((tmp_path / "state" / "webhooks").glob("*.json"))
+    told = [json.loads(json.loads(path.read_text())["body"]) for path in waiting]
+    assert [each["state"] for each in told] == ["running", "completed"]
+    assert told[1]["output"] == "s3://films/out/film.mp4"
     again = farm(*order, home=tmp_path, endpoint=endpoint)
     assert again.returncode == 3
     assert "output.invalid" in again.stderr
