@@ -121,8 +121,13 @@ class FilmWork:
 
     def announce(self, phase: str) -> None:
         """A part of the work begins."""
-        self.phases[phase] = time.monotonic()
+        self._enter(phase)
         self._announce_to(phase)
+
+    def _enter(self, phase: str) -> None:
+        """Phases stand in the order of their begin: what was only planned before begins again."""
+        self.phases.pop(phase, None)
+        self.phases[phase] = time.monotonic()
 
     def check_output(self) -> tuple[str, ...]:
         """What of the film the result will not have; asked before any work is done."""
@@ -230,7 +235,7 @@ class FilmWork:
 
     def _begin(self, kind: Kind, chunks: tuple[Chunk, ...]) -> None:
         self.chunks[kind] = chunks
-        self.phases[kind] = time.monotonic()
+        self._enter(kind)
 
     # Tasks of lanes
 
