@@ -10,12 +10,13 @@ knowledge of faces. Faces are found by the embedded networks, which are the true
 Two runs of the same job. The first is a user's: Ray, lanes as on this machine; it gives ``fps``,
 ``peak_rss_mb`` (proportional set size of the whole tree) and, held against as many processes as
 there are lanes that run nothing but the swapper (some seconds before and some after, scaled to as
-many faces), the ``floor_ratio``. The second is one process without Ray, in which each run of a network is timed apart. It runs twice, over the
-first quarter of ``--apart-frames`` and over all of them: ``own_ms_per_frame`` is all CPU time but
-networks and encoder of the frames by which they differ, so without what is done once for a job
-(``once_ms``: networks loaded, the face laid flat, tables). ``startup_s`` is the time from the
-command to the first rendered frame, without the analysis before it, of the shorter one; the machine
-code of loops is on disk then, as after any first job.
+many faces), the ``floor_ratio``. The second is one process without Ray, in which each run of a
+network is timed apart. It runs twice, over the first quarter of ``--apart-frames``
+and over all of them: ``own_ms_per_frame`` is all CPU time but networks and encoder of the frames by
+which they differ, so without what is done once for a job (``once_ms``: networks loaded, the face
+laid flat, tables). ``startup_s`` is the time from the command to the first rendered frame, without
+the analysis before it, of the shorter one; the machine code of loops is on disk then, as after any
+first job.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ def alone(path: str, threads: int, ready: Any, seconds: Any) -> None:
 
 
 def floor(path: Path, lanes: int, threads: int) -> float:
-    """Seconds of wall time that ``lanes`` processes need for a face, with nothing but the swapper."""
+    """Seconds of wall time for a face of ``lanes`` processes with nothing but the swapper."""
     context = multiprocessing.get_context("spawn")
     ready, seconds = context.Barrier(lanes), context.Queue()
     workers = [
