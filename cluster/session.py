@@ -28,6 +28,7 @@ import psutil
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
+from ray._raylet import AuthenticationTokenLoader, Config
 
 import cluster
 from scheduler.errors import ClusterUnreachable
@@ -38,7 +39,9 @@ _LONGEST: Final = 40
 """Characters that a session folder's path may have: unix sockets lie deep in it and have 107."""
 _STORE: Final = 80 << 20
 """Bytes of Ray's object store (its minimum is 75 MiB): no frame ever goes there."""
+_NEAR: Final = ("127.0.0.1", "localhost", "[::1]")
 _TOKEN: Final = "RAY_AUTH_TOKEN"
+_TOKEN_MODE: Final = "RAY_AUTH_MODE"
 _LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Off, Ray binds to the loopback interface alone, on every system. It is read by each process of
 Ray from its environment, by this one at the import of Ray: hence the constant below, too."""
@@ -54,25 +57,43 @@ class Session:
         self._lock = lock
 
     @classmethod
-    def open(cls, address: str | None = None, *, cpus: int | None = None) -> Self:
+    def open(cls, address: str | None = None, *, cpus: int | None = None, token: str = "") -> Self:
         """Joins the cluster at ``address`` or RAY_ADDRESS; without either starts one of our own.
 
         Args:
             address: HOST:PORT of a cluster's head; "local" starts one whatever RAY_ADDRESS says.
             cpus: that a Ray of our own shares out; None: the cores this process may run on.
+            token: of the cluster; empty: RAY_AUTH_TOKEN, if it wants one.
 
         Raises:
             ClusterUnreachable: nobody answers at the address, or Ray does not start here.
         """
         address = cls.address(address)
+        if token:
+            _use_token(token)
         if address == LOCAL:
             return cls._start(cpus or len(os.sched_getaffinity(0)))
         return cls._join(address)
+
+    @property
+    def token(self) -> str:
+        """What callers of a Ray of our own must have."""
+        return os.environ.get(_TOKEN, "")
+
+    @property
+    def head(self) -> str:
+        """HOST:PORT at which others join."""
+        return str(ray.get_runtime_context().gcs_address)
 
     @staticmethod
     def address(given: str | None = None) -> str:
         """Where `open` would join; ``LOCAL``: nowhere, it would start a Ray of our own."""
         return given or os.environ.get("RAY_ADDRESS") or LOCAL
+
+    @classmethod
+    def inside(cls) -> Self:
+        """The cluster that this process is a part of. Not to be closed."""
+        return cls(local=False, folder=None, lock=-1)
 
     def __enter__(self) -> Self:
         return self
@@ -135,7 +156,9 @@ class Session:
         try:
             # Ray itself would try for a minute, then end in a riddle.
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-            with _ray_starts():
+            # Ray would look for the loopback's address on the network.
+            near = _on_loopback() if host in _NEAR else contextlib.nullcontext()
+            with _ray_starts(), near:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # as above
             raise ClusterUnreachable(
@@ -145,6 +168,14 @@ class Session:
                 "check --address and RAY_ADDRESS; without both a Ray on this machine is used",
             ) from error
         return cls(local=False, folder=None, lock=-1)
+
+
+def _use_token(token: str) -> None:
+    """Make Ray show a token from now on; it has read another one, or none, at its import."""
+    os.environ[_TOKEN] = token
+    os.environ[_TOKEN_MODE] = "token"
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextlib.contextmanager
