@@ -88,6 +88,7 @@ class Farm:
     ) -> None:
         self.lock = threading.RLock()
         """Held by whoever reads or changes what the ledger knows."""
+        self.folder = folder
         self.shelf = JobShelf(folder / "jobs")
         self._premises = premises
         self._kit = kit
@@ -155,19 +156,22 @@ class Farm:
                 self._todo.extend(self._books.handle(events, self._clock()))
 
     def job(self, name: str) -> Job:
-        """A job as it stands. To be called with ``lock`` held.
+        """A job as it stands, by its name or how that begins or ends. With ``lock`` held.
 
         Raises:
             JobUnknown: there is none.
         """
-        found = self.ledger.state.jobs.get(name)
-        if found is None:
+        jobs = self.ledger.state.jobs
+        if name in jobs:
+            return jobs[name]
+        fits = [job for job in jobs if name and (job.startswith(name) or job.endswith(name))]
+        if len(fits) != 1:
             raise JobUnknown(
-                f"no job {name!r} is known here",
-                "the name of a job of this farm",
+                f"{len(fits) or 'no'} jobs are called {name!r}",
+                "the name of a job of this farm, or the part of it that no other has",
                 "see them with `farm jobs`",
             )
-        return found
+        return jobs[fits[0]]
 
     def remove(self, name: str) -> bool:
         """Forget a job that has ended, with all that is left of it but its result.
@@ -175,8 +179,7 @@ class Farm:
         Returns: False: it goes on, or a lane still works on it.
         """
         with self.lock:
-            if name not in self.ledger.state.jobs:
-                return True
+            name = self.job(name).id
             spec = self.shelf.entry(name).spec
             self.tell(Removed(job=name))
             if name in self.ledger.state.jobs:
@@ -373,6 +376,8 @@ class Farm:
         name = work.job.job_id
         cached = self.shelf.cached(name)
         whole = True
+        if stitched:  # first: an analysis counts as lost only where something still needs it
+            self._take_results(work, "render")
         if cached is not None:
             work.use(cached)
         else:
@@ -380,7 +385,6 @@ class Farm:
             whole = self._take_results(work, "analyse")
         if stitched and whole:
             work.stitch()
-            self._take_results(work, "render")
         elif stitched:
             raise OutputMissing(
                 "analyses are not on storage any more",

@@ -10,7 +10,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,25 +23,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors.pipeline import lane_processes
 from actors.toolbox import LaneKit
 from cluster.farm import Farm
-from cluster.farm_view import list_jobs, list_nodes, show_job
+from cluster.farm_verbs import FarmVerbs
 from cluster.job_shelf import Entry
 from cluster.journal import Journal
 from cluster.layout import choose_layout
 from cluster.preparation import Premises
 from cluster.ray_executor import RayExecutor
 from cluster.session import Session
-from scheduler.errors import JobUnknown, NoFarm, SwapfarmError
-from scheduler.history import (
-    CancelAsked,
-    Event,
-    NodeDrained,
-    NodeForgiven,
-    Paused,
-    Prioritised,
-    Requeued,
-    Resumed,
-    Retried,
-)
+from scheduler.errors import NoFarm, SwapfarmError
 
 NAME: Final = "farm"
 _GROUPS: Final = "swapfarm-farm-lane-"
@@ -82,6 +70,7 @@ class FarmHost:
             open_executor=self._open_executor,
             local=plan.local,
         )
+        self._verbs = FarmVerbs(self._farm)
         threading.Thread(target=self._loop, name="farm", daemon=True).start()
 
     def _open_executor(self) -> RayExecutor:
@@ -101,95 +90,8 @@ class FarmHost:
                 os._exit(1)
 
     def ask(self, verb: str, **facts: Any) -> Any:
-        """Do or tell something; the verbs are the methods below.
-
-        Raises:
-            SwapfarmError: what cannot be done.
-        """
-        verbs: dict[str, Callable[..., Any]] = {
-            "ping": self.ping,
-            "submit": self._farm.submit,
-            "jobs": self.jobs,
-            "show": self.show,
-            "logs": self.logs,
-            "order": self.order,
-            "requeue": self.requeue,
-            "priority": self.priority,
-            "rm": self.rm,
-            "nodes": self.nodes,
-            "node": self.node,
-            "drain": self.drain,
-        }
-        return verbs[verb](**facts)
-
-    def ping(self) -> dict[str, Any]:
-        """That it is up, and where."""
-        return {"pid": os.getpid(), "folder": str(self._plan.folder), "busy": self._farm.busy}
-
-    def jobs(self) -> list[dict[str, Any]]:
-        return list_jobs(self._farm)
-
-    def show(self, job: str) -> dict[str, Any]:
-        return show_job(self._farm, job)
-
-    def logs(self, job: str, chunk: int | None) -> list[dict[str, Any]]:
-        with self._farm.lock:
-            self._farm.job(job)
-            return list(self._farm.shelf.read_log(job, chunk))
-
-    def order(self, job: str, what: str) -> dict[str, Any]:
-        """Pause, resume, cancel or retry a job; gives its row."""
-        events: dict[str, Event] = {
-            "pause": Paused(job=job),
-            "resume": Resumed(job=job),
-            "cancel": CancelAsked(job=job),
-            "retry": Retried(job=job),
-        }
-        return self._told(job, events[what])
-
-    def priority(self, job: str, priority: int) -> dict[str, Any]:
-        return self._told(job, Prioritised(job=job, priority=priority))
-
-    def requeue(self, job: str, kind: str, start: int, stop: int) -> dict[str, Any]:
-        """Do the chunks with frames in [start, stop) again, and what is made from them."""
-        assert kind in ("analyse", "render")
-        again = Requeued(job=job, step=0, kind=kind, start=start, stop=stop)  # type: ignore[arg-type]
-        return self._told(job, again)
-
-    def rm(self, job: str) -> bool:
-        return self._farm.remove(job)
-
-    def nodes(self) -> list[dict[str, Any]]:
-        return list_nodes(self._farm)
-
-    def node(self, node: str, what: str) -> list[dict[str, Any]]:
-        """Drain a node, or let it take part again."""
-        with self._farm.lock:
-            known = self._farm.ledger.state.roster.nodes
-            names = [name for name in known if name.startswith(node)] if node else []
-            if len(names) != 1:
-                raise JobUnknown(
-                    f"{len(names)} nodes begin with {node!r}", "one of them", "see `farm nodes`"
-                )
-            self._farm.tell(
-                NodeDrained(node=names[0]) if what == "drain" else NodeForgiven(node=names[0])
-            )
-            return list_nodes(self._farm)
-
-    def drain(self, seconds: float) -> bool:
-        """Begin nothing more and wait until what runs is done. Says whether it is."""
-        self._farm.draining = True
-        until = time.monotonic() + seconds
-        while self._farm.busy and time.monotonic() < until:
-            time.sleep(0.1)
-        return not self._farm.busy
-
-    def _told(self, job: str, event: Event) -> dict[str, Any]:
-        with self._farm.lock:
-            self._farm.job(job)
-            self._farm.tell(event)
-            (row,) = (row for row in list_jobs(self._farm) if row["job"] == job)
-            return row
+        """See `FarmVerbs.ask`."""
+        return self._verbs.ask(verb, **facts)
 
 
 def _remove_old_lanes() -> None:
@@ -239,7 +141,7 @@ class FarmClient:
         return cls(host.options(**options).remote(plan))
 
     def ask(self, verb: str, *, timeout: float = 60.0, **facts: Any) -> Any:
-        """See `FarmHost.ask`.
+        """See `FarmVerbs.ask`.
 
         Raises:
             SwapfarmError: as there.

@@ -56,7 +56,9 @@ class FarmPlace:
         if not self.pid:
             return True
         try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started) < 1.0)
+            keeper = psutil.Process(self.pid)
+            same = bool(abs(keeper.create_time() - self.started) < 1.0)
+            return same and keeper.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
@@ -112,22 +114,17 @@ def bring_up(plan: FarmPlan, address: str | None) -> tuple[FarmPlace, bool]:
             _write_note(plan.folder, place)
             return place, False
     with (plan.folder / _KEEPER_LOG).open("ab") as log:
-        keeper = subprocess.Popen(
-            [sys.executable, "-m", "cluster.farm_place"],
-            stdin=subprocess.PIPE,
+        # Its answer ends when the keeper, whose parent has gone by then, lets go of the pipe.
+        keeper = subprocess.run(
+            [sys.executable, "-m", "cluster.farm_keeper"],
+            input=_PLAN.dump_json(plan),
             stdout=subprocess.PIPE,
             stderr=log,
-            start_new_session=True,
             cwd=Path(cluster.__file__).parents[1],
+            check=False,
         )
-    assert keeper.stdin is not None
-    assert keeper.stdout is not None
-    with keeper.stdin, keeper.stdout:
-        keeper.stdin.write(_PLAN.dump_json(plan))
-        keeper.stdin.close()
-        answer = keeper.stdout.read()  # to its end: the keeper lets go of it once it is up
-    if answer.strip():
-        raise _FAILURE.validate_json(answer).error()
+    if keeper.stdout.strip():
+        raise _FAILURE.validate_json(keeper.stdout).error()
     found = find_place(plan.folder)
     if found is None:
         raise ClusterUnreachable(
@@ -229,10 +226,3 @@ def main() -> int:
         sys.stdout.flush()
         return error.exit_code
     return 0
-
-
-if __name__ == "__main__":
-    # Under its own name: what is pickled for Ray must be found by that name elsewhere.
-    from cluster.farm_place import main as keeper
-
-    sys.exit(keeper())

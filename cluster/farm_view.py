@@ -27,6 +27,7 @@ def show_job(farm: Farm, name: str) -> dict[str, Any]:
     """
     with farm.lock:
         job = farm.job(name)
+        name = job.id
         chunks = [
             _chunk(farm.ledger.state, task)
             for step in job.steps

@@ -28,7 +28,7 @@ import psutil
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
-from ray._raylet import AuthenticationTokenLoader, Config
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 import cluster
 from scheduler.errors import ClusterUnreachable

@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import typer
 
 from farm.commands import config as config_command
-from farm.commands import doctor, models
+from farm.commands import doctor, jobs, models, nodes, service
 from farm.commands.batch import batch
 from farm.commands.faces import faces
 from farm.commands.report import report
@@ -28,6 +28,9 @@ from scheduler.errors import SettingInvalid, SwapfarmError
 
 INTERNAL: Final = 70
 """Exit code when the program itself is at fault (sysexits' EX_SOFTWARE)."""
+
+FARM: Final = "A farm for many jobs"
+"""Heading of the commands on the service."""
 
 app = typer.Typer(
     name="farm",
@@ -77,6 +80,7 @@ def farm(
     - `farm batch -s 'faces/*.jpg' -t 'films/*.mp4' -o 'out/{target_name}{target_extension}'`: many
     - `farm report film.swapped.mp4`: how good the result is, in numbers and as a page
     - `farm config show`: every setting, and where its value comes from
+    - `farm up`, `farm submit ... --detach`, `farm jobs`: a farm that takes many jobs
     - `farm models list`: models, their licences, and what is here
 
     Swap only faces of people who agreed to it; results are marked as altered.
@@ -94,6 +98,24 @@ app.command("report")(report)
 app.add_typer(models.app, name="models")
 app.add_typer(config_command.app, name="config")
 app.command("doctor")(doctor.doctor)
+app.command("up", rich_help_panel=FARM)(service.up)
+app.command("down", rich_help_panel=FARM)(service.down)
+for _verb in (
+    jobs.jobs,
+    jobs.show,
+    jobs.watch,
+    jobs.logs,
+    jobs.pause,
+    jobs.resume,
+    jobs.cancel,
+    jobs.retry,
+    jobs.requeue,
+    jobs.priority,
+    jobs.rm,
+):
+    app.command(_verb.__name__, rich_help_panel=FARM)(_verb)
+app.add_typer(nodes.app, name="nodes", rich_help_panel=FARM)
+app.add_typer(service.journal, name="journal", rich_help_panel=FARM)
 
 
 def _report(error: SwapfarmError, as_json: bool) -> int:
