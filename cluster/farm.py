@@ -375,27 +375,37 @@ class Farm:
         """
         name = work.job.job_id
         cached = self.shelf.cached(name)
-        whole = True
-        if stitched:  # first: an analysis counts as lost only where something still needs it
-            self._take_results(work, "render")
+        # First: an analysis counts as lost only where something still needs it.
+        self._take_results(work, "render")
         if cached is not None:
             work.use(cached)
+            whole = True
         else:
             work.plan_analyses()
             whole = self._take_results(work, "analyse")
-        if stitched and whole:
+        if not stitched:
+            return
+        if whole:
             work.stitch()
-        elif stitched:
-            raise OutputMissing(
-                "analyses are not on storage any more",
-                "what was delivered",
-                "nothing: they are made again",
-            )
+            return
+        with self.lock:
+            step = self.job(name).steps[0]
+            stitch = step.tasks["stitch"][0]
+            if stitch.winner is not None:
+                self.tell(OutputLost(job=name, step=0, kind="stitch", chunk=0, lease=stitch.winner))
+            if stitch.state is TaskState.DONE:  # all is rendered: nobody needs it any more
+                work.take_plan([(task.start, task.stop) for task in step.tasks["render"]])
+                return
+        raise OutputMissing(
+            "analyses are not on storage any more",
+            "what was delivered",
+            "nothing: they are made again",
+        )
 
     def _take_results(self, work: FilmWork, kind: Kind) -> bool:
         """What was delivered before a restart; what is not there any more is told as lost.
 
-        Returns: all of it is there.
+        Returns: the whole film's is there.
         """
         name = work.job.job_id
         with self.lock:
@@ -404,8 +414,10 @@ class Farm:
                 for task in self.job(name).steps[0].tasks[kind]
             ]
         lost: list[Event] = []
+        whole = True
         for chunk, winner, passthrough in tasks:
             if winner is None:
+                whole = False
                 continue
             result = self.shelf.result(name, winner)
             if result is not None:
@@ -413,7 +425,7 @@ class Farm:
                 continue
             lost.append(OutputLost(job=name, step=0, kind=kind, chunk=chunk, lease=winner))
         self.tell(*lost)
-        return not lost
+        return whole and not lost
 
     def _recover(self) -> None:
         """Go on from the journal: no lane is up, and no lease counts."""

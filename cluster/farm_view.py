@@ -94,7 +94,7 @@ def _row(farm: Farm, job: Job) -> dict[str, Any]:
         "submitted": entry.submitted,
         "video": entry.spec.media,
         "output": entry.spec.output,
-        "chunks": len(tasks),
+        "chunks_total": len(tasks),
         "chunks_done": sum(task.state is TaskState.DONE for task in tasks),
         "running": job.running,
         "eta_seconds": _eta(farm.ledger.state, job),

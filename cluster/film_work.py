@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -197,6 +197,13 @@ class FilmWork:
         )
         self._begin("render", chunks)
         return chunks
+
+    def take_plan(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Take where the renders' borders are, of a film that is rendered but not stitched here."""
+        self.chunks["render"] = tuple(
+            Chunk(index=number, start=start, stop=stop)
+            for number, (start, stop) in enumerate(ranges)
+        )
 
     def _join(self) -> None:
         self.announce("join")

@@ -257,10 +257,13 @@ def sweep_sessions() -> None:
 
 
 def _end_writers(folder: Path) -> None:
-    """Kills the processes that still have a file of a dead session open: its agents."""
+    """Kills the processes that were started for a dead session: its agents.
+
+    Those that have only joined it, as who asks a farm does, may have files of it open, too.
+    """
     for process in psutil.process_iter():
         try:
-            if any(file.path.startswith(f"{folder}/") for file in process.open_files()):
+            if any(f"{folder}/" in argument for argument in process.cmdline()):
                 process.kill()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # gone by itself, or another user's

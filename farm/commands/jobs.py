@@ -69,7 +69,7 @@ def jobs(context: typer.Context, as_json: Json = False) -> None:
             row["job"],
             row["error"] or row["state"],
             row["phase"],
-            f"{row['chunks_done']}/{row['chunks']}",
+            f"{row['chunks_done']}/{row['chunks_total']}",
             "" if left is None or row["state"] in ENDED else duration(left),
             row["user"],
             printable(row["output"]),
