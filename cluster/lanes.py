@@ -36,6 +36,8 @@ _OPTIONS: Final[dict[str, Any]] = {
     "max_task_retries": 0,
 }
 _Shell: Final[Any] = ray.remote(**_OPTIONS)(StageShell)
+GROUPS: Final = "swapfarm-lane-"
+"""How the names of lanes' placement groups begin."""
 _ASK: Final = 0.4
 """Seconds between two questions for progress."""
 _GRACE: Final = 30.0
@@ -51,7 +53,14 @@ class Lane:
     and whoever waits for them hands each to `settle` when it is done.
     """
 
-    def __init__(self, number: int, kit: LaneKit, processes: Processes, cpus: float) -> None:
+    def __init__(
+        self,
+        number: int,
+        kit: LaneKit,
+        processes: Processes,
+        cpus: float,
+        groups: str = GROUPS,
+    ) -> None:
         self.number = number
         self.lost: SwapfarmError | None = None
         """Why the lane is gone, once it is."""
@@ -66,7 +75,9 @@ class Lane:
         self._beats: dict[int, int] = {}
         """Signs of life of each process, in the task under way."""
 
-        self._group = placement_group([{"CPU": cpus}], strategy="STRICT_PACK")
+        self._group = placement_group(
+            [{"CPU": cpus}], strategy="STRICT_PACK", name=f"{groups}{self._token}"
+        )
         strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
         # Ray counts in ten-thousandths: the shares of all processes must fit the bundle.
         share = math.floor(cpus / len(processes) * 10_000) / 10_000
