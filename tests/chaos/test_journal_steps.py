@@ -36,5 +36,5 @@ def test_the_next_writer_goes_on_from_the_same_state(pairs: int) -> None:
     found = json.loads(done.stdout)
     assert found["wrong"] == []
     assert found["stories"] >= found["steps"] + pairs
-    for known in ("append: COMMIT", "compact: DELETE", "compact: PRAGMA", "_migrate: CREATE"):
+    for known in ("append: INSERT", "_transaction: COMMIT", "compact: PRAGMA", "_migrate: CREATE"):
         assert any(known in name for name in found["names"]), (known, found["names"])
