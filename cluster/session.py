@@ -264,11 +264,18 @@ def sweep_sessions() -> None:
 
 
 def _end_writers(folder: Path, processes: Iterable[psutil.Process]) -> None:
-    """Kills those of some processes that still have a file of a dead session open: its agents."""
+    """Kills those of some processes that were started for a dead session: agents and workers.
+
+    Those that have only joined it, as who asks a farm does, may have files of it open, too.
+    """
     for process in processes:
         try:
-            ours = process.pid == os.getpid()  # Ray leaves a log of its own open in it
-            if not ours and any(f.path.startswith(f"{folder}/") for f in process.open_files()):
+            # Workers hide their arguments behind a title.
+            started = any(f"{folder}/" in argument for argument in process.cmdline()) or (
+                process.name().startswith("ray::")
+                and any(file.path.startswith(f"{folder}/") for file in process.open_files())
+            )
+            if started:
                 process.kill()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # gone by itself, or another user's
