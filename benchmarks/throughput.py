@@ -10,8 +10,8 @@ knowledge of faces. Faces are found by the embedded networks, which are the true
 Two runs of the same job. The first is a user's: Ray, lanes as on this machine; it gives ``fps``,
 ``peak_rss_mb`` (proportional set size of the whole tree) and, held against as many processes as
 there are lanes that run nothing but the swapper on as many faces, the ``floor_ratio``. The second
-is one process without Ray, in which each run of a network is timed apart. It runs twice, over the
-first quarter of ``--apart-frames`` and over all of them: ``own_ms_per_frame`` is all CPU time but
+is one process without Ray, in which each run of a network is timed apart. It runs twice, each time
+in one chunk, over the first quarter of ``--apart-frames`` and over all of them: ``own_ms_per_frame`` is all CPU time but
 networks and encoder of the frames by which they differ, so without what is done once for a job
 (``once_ms``: networks loaded, the face laid flat, tables). ``startup_s`` is the time from the
 command to the first rendered frame, without the analysis before it, of the shorter one; the machine
@@ -52,8 +52,10 @@ from scheduler.jobs import JobSpec, JobSummary, StabilizeSettings
 from scheduler.output import CutSettings
 from scheduler.progress import JobSnapshot
 
-SECONDS_MAX = 40.0
-"""The floor is measured on all faces, or for this long and scaled."""
+HALF = 200
+SECONDS_MAX = 20.0
+"""The floor is measured on ``HALF`` faces before and as many after the user's run, or for this long
+each time; and scaled."""
 
 
 class FirstFrame:
@@ -243,10 +245,14 @@ def measure(job: JobSpec, settings: Any, store: ModelStore, options: FarmOptions
         len(os.sched_getaffinity(0)), lanes=options.lanes, processes=options.processes
     )
     options = replace(options, lanes=lanes, processes=processes)
+    network = store.path(job.swap.model)
+    # A machine is not as fast all the time: half of the floor is measured before, half after.
+    before = floor(network, HALF, lanes, options.threads)
     with Memory() as memory:
         summary = run_job(job, settings, options, FirstFrame())
     work = busy(summary)
-    least = floor(store.path(job.swap.model), summary.swaps, lanes, options.threads)
+    after = floor(network, HALF, lanes, options.threads)
+    least = (before + after) / (2 * HALF) * summary.swaps
     return {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "lanes": f"{lanes} x {processes}",
@@ -285,7 +291,10 @@ def alone_run(
     but networks and encoder, and of the networks."""
     path = Path(job.output)
     job = replace(
-        job, output=str(path.with_stem(f"{path.stem}-{stop}")), cut=CutSettings(stop=stop)
+        job,
+        output=str(path.with_stem(f"{path.stem}-{stop}")),
+        cut=CutSettings(stop=stop),
+        chunk_seconds=600.0,
     )
     with inference_clock() as spent:
         summary = run_job(job, settings, FarmOptions(ray=False), clock)
@@ -297,7 +306,8 @@ def alone_run(
 
 def busy(summary: JobSummary) -> float:
     """Seconds of work on the film: without the start of Ray and of the lanes."""
-    return sum(summary.phase_seconds[name] for name in ("analyse", "stitch", "render", "join"))
+    phases = summary.phase_seconds
+    return sum(phases[name] for name in ("analyse", "stitch", "render", "join"))
 
 
 if __name__ == "__main__":
