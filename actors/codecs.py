@@ -14,10 +14,7 @@ from actors.formats import picture_format, pix_fmt_of
 from scheduler.errors import EncoderUnavailable, SettingInvalid
 from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
-from scheduler.output import VIDEO_ENCODERS
-
-CODECS: Final = VIDEO_ENCODERS
-"""All of them go into MP4 segments, which keep every PTS exactly (Matroska would round)."""
+from scheduler.output import HARDWARE_ENCODERS, VIDEO_ENCODERS
 
 _REPACKED: Final = {
     ("ffv1", "gbrp"): "bgr0",
@@ -87,16 +84,18 @@ def encoder_pix_fmt(index: VideoIndex, settings: EncoderSettings) -> str:
         SettingInvalid: unknown codec, a format or picture size that it does not take, or a quality
             off its scale.
     """
-    if settings.codec not in CODECS:
+    if settings.codec not in VIDEO_ENCODERS:
         raise SettingInvalid(
-            f"encoder {settings.codec!r}", f"one of {', '.join(CODECS)}", "choose one of these"
+            f"encoder {settings.codec!r}",
+            f"one of {', '.join(VIDEO_ENCODERS)}",
+            "choose one of these",
         )
     try:
         offered = [f.name for f in Codec(settings.codec, "w").video_formats or ()]
     except ValueError as error:
         raise SettingInvalid(
             f"this FFmpeg has no encoder {settings.codec}",
-            f"one of {', '.join(CODECS)}",
+            f"one of {', '.join(VIDEO_ENCODERS)}",
             "choose another one, or install the av wheel from PyPI",
         ) from error
     own = settings.pix_fmt or pix_fmt_of(picture_format(index))
@@ -132,7 +131,7 @@ def encoder_pix_fmt(index: VideoIndex, settings: EncoderSettings) -> str:
 
 def is_hardware(codec: str) -> bool:
     """Whether a codec needs a device of its own."""
-    return codec.endswith(("_nvenc", "_qsv"))
+    return codec in HARDWARE_ENCODERS
 
 
 def no_device(codec: str, said: str) -> EncoderUnavailable:

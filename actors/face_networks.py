@@ -9,7 +9,7 @@ from typing import Final
 from actors.canvas import CanvasDetector, Head
 from actors.detector import Detector, FaceDetector
 from actors.fan import Fan, Landmarker68, PeppaWutz, Reader68
-from actors.inference.networks import PRECISIONS, file_name
+from actors.inference.networks import file_name
 from actors.inference.runtime import Runtime
 from actors.landmarker import FaceLandmarker, Landmarker
 from actors.scrfd import ScrfdHead
@@ -21,7 +21,13 @@ from scheduler.classes import AUTO, GENDERS, RACES
 from scheduler.detection import ANGLES, DETECTORS, LANDMARKERS, DetectorSettings, LandmarkerSettings
 from scheduler.errors import SettingInvalid
 from scheduler.identities import SPACES
-from scheduler.jobs import AnalyseSettings, JobSpec, PortraitSettings, SwapSettings
+from scheduler.jobs import (
+    PRECISIONS,
+    AnalyseSettings,
+    JobSpec,
+    PortraitSettings,
+    SwapSettings,
+)
 from scheduler.needs import check_points
 
 BLAZEFACE: Final = "face_detection_full_range"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from actors.decoder import Decoder
 from actors.formats import picture_format
-from actors.frames import Frame, FrameHandle, SlotLayout
 from actors.masks import PastedFace
+from actors.one_slot import OneSlot
 from actors.recognizer import TEMPLATE, Embedder, cut
 from kernels.api import Kernels
 from kernels.dense_flow import FlowProvider
@@ -208,22 +208,9 @@ _WIDE: Final = np.array(
 )
 
 
-class _OneSlot:
-    """A ring whose one frame is looked at before the next is asked for."""
-
-    def __init__(self, layout: SlotLayout) -> None:
-        self._layout = layout
-        self._memory = memoryview(bytearray(layout.nbytes))
-
-    def acquire(self, frame_index: int, pts: int) -> Frame:
-        handle = FrameHandle(slot=0, generation=0, frame_index=frame_index, pts=pts)
-        return Frame(handle, self._layout, self._memory)
-
-
 def _decoded(index: VideoIndex) -> Iterator[Picture]:
     """Each picture of a film, valid until the next is taken."""
-    ring = _OneSlot(SlotLayout(format=picture_format(index), faces=0, crop_size=1))
-    for frame in Decoder(index).decode(0, index.frames, ring):
+    for frame in Decoder(index).decode(0, index.frames, OneSlot(picture_format(index))):
         yield frame.picture
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from actors.segments import writing
+from actors.whole_file import whole_file
 from scheduler.jobs import AnalyseTask, LaneTask
 
 
@@ -66,13 +65,10 @@ class LaneFiles:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """The table as a Parquet file that appears whole: temporary file, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with writing(path), temporary.open("wb") as file:
-            pq.write_table(table, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """The table as a Parquet file that appears whole.
+
+    Raises:
+        StorageUnwritable, DiskFull: it cannot be written.
+    """
+    with whole_file(path) as file:
+        pq.write_table(table, file)

@@ -100,6 +100,11 @@ class StageRun:
         """Frames of the chunk that this process is done with. May be read by any thread."""
         return self._outcome.frames
 
+    @property
+    def beats(self) -> int:
+        """Signs of life so far; 0 while tools are loaded. May be read by any thread."""
+        return self._outcome.beats
+
     def run(self) -> StageReport:
         """Works the task off.
 
@@ -159,7 +164,7 @@ class StageRun:
         if isinstance(task, AnalyseTask):
             return stages.detector(task, frames, tools, outcome)
         if stage == "swapper":
-            return stages.swapper(task, frames, tools)
+            return stages.swapper(task, frames, tools, outcome)
         if stage == "compositor":
             return stages.compositor(task, frames, tools, outcome)
         return stages.encoder(task, frames, outcome)
@@ -173,4 +178,5 @@ class StageRun:
                 return
             finally:
                 self._spent[stage] += time.thread_time() - began
+            self._outcome.beat()
             yield frame

@@ -17,10 +17,10 @@ from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from actors.film import frames_of, is_still, open_film, picture_stream
+from actors.film import frames_of, open_film, picture_stream
 from actors.formats import working_format_of
 from scheduler.errors import MediaTruncated, MediaUnreadable, MediaWithoutFrames
-from scheduler.media import ColourTags, StreamInfo, VideoIndex
+from scheduler.media import ColourTags, VideoIndex
 
 _HEAD: Final = 24
 """Frames at the start that are decoded to see what the decoder really shows."""
@@ -84,7 +84,6 @@ def probe(path: str | Path) -> VideoIndex:
     with open_film(where) as container:
         stream = picture_stream(container)
         number, time_base = stream.index, stream.time_base or Fraction(1, 90000)
-        streams = tuple(_stream_info(s) for s in container.streams)
         location = _chroma_location(container, number)
         found = _demux(container, stream)
     head, aspect = _decode(where, number, _HEAD)
@@ -103,9 +102,7 @@ def probe(path: str | Path) -> VideoIndex:
     else:
         pts = shown
         keys = sorted(set(found.key_pts))
-    return _index(
-        where, number, pts, keys, found, head, aspect, time_base, streams, location, counted
-    )
+    return _index(where, number, pts, keys, found, head, aspect, time_base, location, counted)
 
 
 def _index(
@@ -117,7 +114,6 @@ def _index(
     head: list[VideoFrame],
     aspect: Fraction,
     time_base: Fraction,
-    streams: tuple[StreamInfo, ...],
     location: int,
     counted: bool,
 ) -> VideoIndex:
@@ -135,7 +131,6 @@ def _index(
         matrix = side.get("DISPLAYMATRIX", b"")
         return VideoIndex(
             path=str(where),
-            size_bytes=where.stat().st_size,
             container=container.format.name,
             stream=number,
             codec=context.codec.canonical_name,
@@ -152,7 +147,6 @@ def _index(
             rotation=round(-first.rotation / 90) * 90 % 360,
             interlaced=any(f.interlaced_frame for f in head),
             top_field_first=context.field_order not in _BOTTOM_FIRST,
-            streams=streams,
             display_matrix=struct.unpack("=9i", matrix) if len(matrix) == 36 else (),
             mastering_display=_mastering(side.get("MASTERING_DISPLAY_METADATA", b"")),
             content_light=_light(side.get("CONTENT_LIGHT_LEVEL", b"")),
@@ -301,18 +295,6 @@ def _made_up_pts(frames: int, found: _Demuxed, first: VideoFrame) -> list[int]:
     step = found.last_duration or first.duration or 1
     start = dts[0] if dts else 0
     return [start + step * frame for frame in range(frames)]
-
-
-def _stream_info(stream: av.stream.Stream) -> StreamInfo:
-    context = stream.codec_context
-    name = context.codec.canonical_name if context is not None else (stream.name or "")
-    return StreamInfo(
-        index=stream.index,
-        kind=stream.type,
-        codec=name,
-        language=stream.metadata.get("language", ""),
-        attached_picture=isinstance(stream, VideoStream) and is_still(stream),
-    )
 
 
 def _colour(frame: VideoFrame, location: int) -> ColourTags:

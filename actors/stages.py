@@ -44,7 +44,7 @@ from scheduler.chunks import Chunk
 from scheduler.hands import HandObservation
 from scheduler.jobs import AnalyseTask, Analysis, JobSpec, LaneTask, RenderTask, Segment
 from scheduler.media import VideoIndex
-from scheduler.tracks import FRAMES_SCHEMA, FaceObservation, from_table, to_table
+from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, FaceObservation, from_table, to_table
 
 
 @dataclass(slots=True)
@@ -53,9 +53,15 @@ class Outcome:
 
     frames: int = 0
     """Frames of the chunk that left the process; read by other threads."""
+    beats: int = 0
+    """Signs of life: frames that passed a stage, batches of faces; read by other threads."""
     result: Analysis | Segment | None = None
     """Set by the stage that ends the task, when it has ended it."""
     masks_path: str = ""
+
+    def beat(self) -> None:
+        """Something was done; called by the thread that does it."""
+        self.beats += 1
 
 
 def span(task: LaneTask) -> tuple[int, int]:
@@ -76,13 +82,18 @@ def slots_needed(task: LaneTask, kit: LaneKit) -> int:
     if isinstance(task, AnalyseTask):
         interval = task.job.analysis.interval
         return max(kit.slots, held_back(interval) + interval)
-    return kit.slots + swapper_hold(kit)
+    return kit.slots + swapper_hold(kit, swap_batch(task, kit))
 
 
-def swapper_hold(kit: LaneKit) -> int:
+def swap_batch(task: RenderTask, kit: LaneKit) -> int:
+    """Faces that a neural swapper sees at once; fewer where memory has run out before."""
+    return max(kit.batch // task.batch_divisor, 1)
+
+
+def swapper_hold(kit: LaneKit, batch: int) -> int:
     """How many frames the swapper may hold back while it asks for the next: never so many that the
     decoder could find no free slot for it."""
-    return max(min(kit.batch - 1, MOST_SLOTS - kit.slots), 0)
+    return max(min(batch - 1, MOST_SLOTS - kit.slots), 0)
 
 
 def decoder(task: LaneTask, ring: Ring) -> Iterator[Frame]:
@@ -95,6 +106,46 @@ def detector(
     task: AnalyseTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
     """Tracks faces and hands and measures changes; in the end writes the chunk's tables."""
+    if task.passthrough:
+        return _looks_away(task, frames, outcome)
+    return _looks(task, frames, tools, outcome)
+
+
+def _looks_away(task: AnalyseTask, frames: Iterator[Frame], outcome: Outcome) -> Iterator[Frame]:
+    """The tables of a chunk in which nobody was looked for, without any tool."""
+    chunk, files, job = task.chunk, LaneFiles(task), task.job
+    seen = 0
+    for frame in frames:
+        seen += _inside(chunk, frame)
+        yield frame
+    changes = [pa.array(range(chunk.start, chunk.start + seen)), pa.array([0.0] * seen)]
+    columns = [
+        column.cast(field.type) for column, field in zip(changes, FRAMES_SCHEMA, strict=True)
+    ]
+    write_table(to_table([]), files.faces)
+    write_table(pa.Table.from_arrays(columns, schema=FRAMES_SCHEMA), files.frames)
+    if job.portraits.any:
+        write_table(PORTRAITS_SCHEMA.empty_table(), files.portraits)
+    if job.occlusion:
+        write_table(hand_tables.SCHEMA.empty_table(), files.hands)
+    if job.objects:
+        write_table(appearances.SCHEMA.empty_table(), files.appearances)
+    outcome.result = Analysis(
+        chunk=chunk.index,
+        faces_path=str(files.faces),
+        frames_path=str(files.frames),
+        frames=seen,
+        faces=0,
+        hands_path=str(files.hands) if job.occlusion else "",
+        appearances_path=str(files.appearances) if job.objects else "",
+        cpu_ms={},
+        portraits_path=str(files.portraits) if job.portraits.any else "",
+    )
+
+
+def _looks(
+    task: AnalyseTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
+) -> Iterator[Frame]:
     chunk, settings = task.chunk, task.job.analysis
     display = _display(task.index)
     observer = FaceObserver(
@@ -170,19 +221,22 @@ def detector(
     )
 
 
-def swapper(task: RenderTask, frames: Iterator[Frame], tools: Toolbox) -> Iterator[Frame]:
+def swapper(
+    task: RenderTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
+) -> Iterator[Frame]:
     """Puts the swapped crops of each frame's faces into its slot."""
     faces = read_faces(task)
     if not faces:
         yield from frames  # nothing to set a source face up for
         return
     people = {face.person for seen in faces.values() for face in seen}
+    batch = swap_batch(task, tools.kit)
     face_swappers = {
-        person: tools.face_swapper(task.job.swap, task.crop_size, person)
+        person: tools.face_swapper(task.job.swap, task.crop_size, person, batch)
         for person in sorted(people)
     }
-    stage = Swapper(face_swappers, tools.kernels, _display(task.index))
-    yield from stage.swap_frames(frames, faces, hold=swapper_hold(tools.kit))
+    stage = Swapper(face_swappers, tools.kernels, _display(task.index), outcome.beat)
+    yield from stage.swap_frames(frames, faces, hold=swapper_hold(tools.kit, batch))
 
 
 def compositor(
@@ -271,6 +325,8 @@ def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iter
 
 def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
     """The faces to swap in the frames that the task decodes, by frame."""
+    if task.passthrough:
+        return {}
     rows = from_table(_rows(task.job.tracks, *span(task)))
     faces = (face for face in rows if face.person >= 0)
     return {at: list(seen) for at, seen in groupby(faces, lambda face: face.frame)}
@@ -278,7 +334,7 @@ def read_faces(task: RenderTask) -> dict[int, list[FaceObservation]]:
 
 def read_hands(task: RenderTask) -> dict[int, list[HandObservation]]:
     """The hands of the frames that the task decodes, by frame; none when the job ignores them."""
-    if not task.job.occlusion:
+    if not task.job.occlusion or task.passthrough:
         return {}
     rows = hand_tables.from_table(_rows(task.job.hands, *span(task)))
     return {at: list(hands) for at, hands in groupby(rows, lambda hand: hand.frame)}

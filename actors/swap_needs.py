@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from actors.identity_source import target_share
-from actors.inference.networks import PRECISIONS, file_name
+from actors.inference.networks import file_name
 from actors.pixel_boost import check_boost
 from actors.swapper_specs import ENHANCERS, RECOGNISER, SWAPPERS
 from scheduler.errors import SettingInvalid
-from scheduler.jobs import SwapSettings
+from scheduler.jobs import MESH_SWAPPER, PRECISIONS, SwapSettings
 from scheduler.masks import AREAS, MASK_TYPES, OCCLUDERS, PARSERS, REGIONS
-
-MESH_SWAPPER: Final = "mesh"
 
 
 def swap_models(swap: SwapSettings) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ where the compositor finds them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,6 +72,7 @@ class Swapper:
         face_swappers: by person, the size of all the same.
         kernels: cuts the crops.
         display: float64 [2, 3] coded frame pixels -> upright square display pixels.
+        beat: called each time that a batch of faces is done: one frame may take minutes.
     """
 
     def __init__(
@@ -79,10 +80,12 @@ class Swapper:
         face_swappers: Mapping[int, FaceSwapper],
         kernels: Kernels,
         display: NDArray[np.float64],
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._face_swappers = face_swappers
         self._kernels = kernels
         self._display = display
+        self._beat = beat
 
     def swap(self, frame: Frame, faces: Sequence[FaceObservation]) -> None:
         """Fill ``frame.crops``, ``originals``, ``affines``, ``tracks`` and ``faces``, in the order
@@ -160,4 +163,7 @@ class Swapper:
 
     def _swap(self, waiting: Mapping[int, Sequence[AlignedFace]]) -> None:
         for person in sorted(waiting):
-            self._face_swappers[person].swap_all(waiting[person])
+            face_swapper, faces = self._face_swappers[person], waiting[person]
+            for first in range(0, len(faces), face_swapper.batch):
+                face_swapper.swap_all(faces[first : first + face_swapper.batch])
+                self._beat()

@@ -27,12 +27,12 @@ from actors.neural_tools import NeuralTools
 from actors.palms import PalmDetector
 from actors.recognizer import Embedder, Recognizer
 from actors.sources import load_sources
-from actors.swap_needs import MESH_SWAPPER, check_swap
+from actors.swap_needs import check_swap
 from actors.swapper import FaceSwapper
 from kernels.cpu import CpuKernels
 from kernels.mesh.unwrap import Unwrapper
 from scheduler.detection import DetectorSettings, LandmarkerSettings
-from scheduler.jobs import SwapSettings
+from scheduler.jobs import MESH_SWAPPER, SwapSettings
 
 DETECTOR: Final = "face_detection_full_range"
 LANDMARKER: Final = "face_landmark"
@@ -73,7 +73,7 @@ class Toolbox:
 
     def __init__(self, kit: LaneKit) -> None:
         self.kit = kit
-        self._swappers: tuple[SwapSettings, int, list[FaceSwapper]] | None = None
+        self._swappers: tuple[tuple[SwapSettings, int, int], list[FaceSwapper]] | None = None
         self._detectors: dict[DetectorSettings, Detector] = {}
         self._landmarkers: dict[LandmarkerSettings, Landmarker] = {}
 
@@ -139,18 +139,22 @@ class Toolbox:
             )
         return self._landmarkers[settings]
 
-    def face_swapper(self, swap: SwapSettings, crop_size: int, person: int = 0) -> FaceSwapper:
+    def face_swapper(
+        self, swap: SwapSettings, crop_size: int, person: int = 0, batch: int = 0
+    ) -> FaceSwapper:
         """The swapper that ``swap.model`` names, with the source face of a person set up.
 
         Args:
             crop_size: of the crops in the slots (``actors.swap_needs.swap_crop_size``).
+            batch: faces that a neural swapper sees at once; 0: the kit's.
         """
-        if self._swappers is None or self._swappers[:2] != (swap, crop_size):
+        wanted = (swap, crop_size, batch or self.kit.batch)
+        if self._swappers is None or self._swappers[0] != wanted:
             self._swappers = None  # the networks of the last job make room before others come
-            self._swappers = (swap, crop_size, self._make_swappers(swap, crop_size))
-        return self._swappers[2][person]
+            self._swappers = (wanted, self._make_swappers(*wanted))
+        return self._swappers[1][person]
 
-    def _make_swappers(self, swap: SwapSettings, crop_size: int) -> list[FaceSwapper]:
+    def _make_swappers(self, swap: SwapSettings, crop_size: int, batch: int) -> list[FaceSwapper]:
         check_swap(swap)
         people = [
             load_sources(swap, self.detector, self.landmarker, self.kernels, person)
@@ -161,7 +165,7 @@ class Toolbox:
             load=self._network,
             path=self._model,
             kernels=self.kernels,
-            batch=self.kit.batch,
+            batch=batch,
         )
         swappers: list[FaceSwapper]
         if swap.model == MESH_SWAPPER:

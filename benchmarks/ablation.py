@@ -53,7 +53,6 @@ from kernels.filters import carry, luma, trust
 from kernels.geometry import display_affine
 from kernels.metrics import known_motion, seam_ratio, similarity_map, unsteadiness
 from scheduler.chunks import Chunk
-from scheduler.events import TaskDone, TaskFailed
 from scheduler.jobs import AnalyseTask, Analysis, JobSpec, StabilizeSettings, SwapSettings
 from scheduler.media import VideoIndex
 from scheduler.smooth import smoothed
@@ -116,20 +115,16 @@ def observe(
     )
     executor = InlineExecutor(LaneKit(cache_dir=cache))
     chunk = Chunk(index=0, start=0, stop=frames)
-    executor.start(AnalyseTask(job=job, index=index, chunk=chunk, attempt=1), 0)
-    while True:
-        for event in executor.poll(5.0):
-            if isinstance(event, TaskFailed):
-                raise event.error
-            if isinstance(event, TaskDone) and isinstance(event.result, Analysis):
-                changes = pq.read_table(event.result.frames_path)["change"].to_numpy()
-                cuts = find_cuts(changes.astype(np.float32))
-                rough = pq.read_table(event.result.faces_path, schema=SCHEMA)
-                tables = [Stitcher(cuts=cuts).extend(rough)]
-                parts = smoothed(tables, cuts=cuts) if smooth else iter(tables)
-                faces = [face for part in parts for face in from_table(part)]
-                rows = groupby(faces, lambda face: face.frame)
-                return {at: max(seen, key=_area) for at, seen in rows}
+    found = executor.run(AnalyseTask(job=job, index=index, chunk=chunk, attempt=1))
+    assert isinstance(found, Analysis)
+    changes = pq.read_table(found.frames_path)["change"].to_numpy()
+    cuts = find_cuts(changes.astype(np.float32))
+    rough = pq.read_table(found.faces_path, schema=SCHEMA)
+    tables = [Stitcher(cuts=cuts).extend(rough)]
+    parts = smoothed(tables, cuts=cuts) if smooth else iter(tables)
+    faces = [face for part in parts for face in from_table(part)]
+    rows = groupby(faces, lambda face: face.frame)
+    return {at: max(seen, key=_area) for at, seen in rows}
 
 
 def _area(face: FaceObservation) -> float:

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from actors.decoder import Decoder
 from actors.formats import picture_format
-from actors.frames import Frame, FrameHandle, SlotLayout
 from actors.models import ModelStore
 from actors.objects import ObjectFinder
+from actors.one_slot import OneSlot
 from actors.prober import probe
 from actors.threads import limit_threads
 from actors.toolbox import LaneKit, Toolbox
@@ -42,10 +42,8 @@ from kernels.cuts import find_cuts
 from kernels.geometry import Affine, apply
 from kernels.mesh.canonical import OVAL
 from kernels.mesh.unwrap import WINDOW, window
-from kernels.picture import PictureFormat
 from scheduler.appearances import by_track
 from scheduler.chunks import Chunk
-from scheduler.events import TaskDone, TaskFailed
 from scheduler.jobs import AnalyseSettings, AnalyseTask, Analysis, JobSpec, SwapSettings
 from scheduler.smooth import smoothed
 from scheduler.stitch import Stitcher
@@ -72,18 +70,6 @@ CLIPS: Final = (
     Clip(sample="single_face", start=0, stop=72, enters=24, leaves=60),
     Clip(sample="noface_face", start=97, stop=165, enters=18, leaves=53),
 )
-
-
-class OneSlot:
-    """A ring whose one frame is looked at before the next is asked for."""
-
-    def __init__(self, fmt: PictureFormat) -> None:
-        self._layout = SlotLayout(format=fmt, faces=0, crop_size=1)
-        self._memory = memoryview(bytearray(self._layout.nbytes))
-
-    def acquire(self, frame_index: int, pts: int) -> Frame:
-        handle = FrameHandle(slot=0, generation=0, frame_index=frame_index, pts=pts)
-        return Frame(handle, self._layout, self._memory)
 
 
 class Analyst:
@@ -122,14 +108,9 @@ class Analyst:
         return faces, ObjectFinder(samples, self.tools.unwrapper, self.tools.kernels)
 
     def _run(self, task: AnalyseTask) -> Analysis:
-        self._executor.start(task, 0)
-        while True:
-            for event in self._executor.poll(1.0):
-                if isinstance(event, TaskFailed):
-                    raise event.error
-                if isinstance(event, TaskDone):
-                    assert isinstance(event.result, Analysis)
-                    return event.result
+        analysis = self._executor.run(task)
+        assert isinstance(analysis, Analysis)
+        return analysis
 
 
 def film(

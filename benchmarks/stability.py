@@ -40,18 +40,16 @@ from stability_score import Score, blink_kept, error, jitter, lag, mouth_gain
 
 from actors.decoder import Decoder
 from actors.formats import picture_format
-from actors.frames import Frame, FrameHandle, SlotLayout
 from actors.models import ModelStore
+from actors.one_slot import OneSlot
 from actors.prober import probe
 from actors.toolbox import LaneKit
 from cluster.inline import InlineExecutor
 from farm.config import load_settings
 from kernels.cuts import find_cuts
 from kernels.geometry import apply
-from kernels.picture import PictureFormat
 from scheduler.chunks import Chunk
-from scheduler.events import TaskDone, TaskFailed
-from scheduler.jobs import AnalyseTask, JobSpec, SwapSettings
+from scheduler.jobs import AnalyseTask, Analysis, JobSpec, SwapSettings
 from scheduler.one_euro import OneEuro
 from scheduler.smooth import smoothed
 from scheduler.stitch import Stitcher
@@ -93,29 +91,13 @@ def our_observer(cache: Path) -> Observer:
                 swap=SwapSettings(sources=()),
             )
             chunk = Chunk(index=0, start=0, stop=index.frames)
-            executor.start(AnalyseTask(job=job, index=index, chunk=chunk, attempt=1), 0)
-            while True:
-                for event in executor.poll(1.0):
-                    if isinstance(event, TaskFailed):
-                        raise event.error
-                    if isinstance(event, TaskDone):
-                        changes = pq.read_table(event.result.frames_path)["change"].to_numpy()
-                        faces = from_table(pq.read_table(event.result.faces_path))
-                        return faces, find_cuts(changes.astype(np.float32))
+            found = executor.run(AnalyseTask(job=job, index=index, chunk=chunk, attempt=1))
+            assert isinstance(found, Analysis)
+            changes = pq.read_table(found.frames_path)["change"].to_numpy()
+            faces = from_table(pq.read_table(found.faces_path))
+            return faces, find_cuts(changes.astype(np.float32))
 
     return observe
-
-
-class OneSlot:
-    """A ring whose one frame is looked at before the next is asked for."""
-
-    def __init__(self, fmt: PictureFormat) -> None:
-        self._layout = SlotLayout(format=fmt, faces=0, crop_size=1)
-        self._memory = memoryview(bytearray(self._layout.nbytes))
-
-    def acquire(self, frame_index: int, pts: int) -> Frame:
-        handle = FrameHandle(slot=0, generation=0, frame_index=frame_index, pts=pts)
-        return Frame(handle, self._layout, self._memory)
 
 
 def stitched(faces: Faces, cuts: list[int]) -> Faces:

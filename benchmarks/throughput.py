@@ -9,13 +9,14 @@ knowledge of faces. Faces are found by the embedded networks, which are the true
 
 Two runs of the same job. The first is a user's: Ray, lanes as on this machine; it gives ``fps``,
 ``peak_rss_mb`` (proportional set size of the whole tree) and, held against as many processes as
-there are lanes that run nothing but the swapper on as many faces, the ``floor_ratio``. The second
-is one process without Ray, in which each run of a network is timed apart. It runs twice, each time
-in one chunk, over the first quarter of ``--apart-frames`` and over all of them: ``own_ms_per_frame`` is all CPU time but
-networks and encoder of the frames by which they differ, so without what is done once for a job
-(``once_ms``: networks loaded, the face laid flat, tables). ``startup_s`` is the time from the
-command to the first rendered frame, without the analysis before it, of the shorter one; the machine
-code of loops is on disk then, as after any first job.
+there are lanes that run nothing but the swapper (some seconds before and some after, scaled to as
+many faces), the ``floor_ratio``. The second is one process without Ray, in which each run of a
+network is timed apart. It runs twice, each time in one chunk, over the first quarter
+of ``--apart-frames`` and over all of them: ``own_ms_per_frame`` is all CPU time but networks and encoder of the frames by
+which they differ, so without what is done once for a job (``once_ms``: networks loaded, the face
+laid flat, tables). ``startup_s`` is the time from the command to the first rendered frame, without
+the analysis before it, of the shorter one; the machine code of loops is on disk then, as after any
+first job.
 """
 
 from __future__ import annotations
@@ -52,10 +53,8 @@ from scheduler.jobs import JobSpec, JobSummary, StabilizeSettings
 from scheduler.output import CutSettings
 from scheduler.progress import JobSnapshot
 
-HALF = 200
-SECONDS_MAX = 20.0
-"""The floor is measured on ``HALF`` faces before and as many after the user's run, or for this long
-each time; and scaled."""
+FLOOR_SECONDS = 20.0
+"""How long the swapper runs by itself, once before the job and once after it."""
 
 
 class FirstFrame:
@@ -128,8 +127,8 @@ def inference_clock() -> Iterator[dict[str, float]]:
         LiteRt.run, Onnx.run = kept  # type: ignore[method-assign]
 
 
-def alone(path: str, faces: int, threads: int, ready: Any, seconds: Any) -> None:
-    """One process of the floor: the swapper alone, ``faces`` times."""
+def alone(path: str, threads: int, ready: Any, seconds: Any) -> None:
+    """One process of the floor: the swapper alone, for a while; how long it takes for a face."""
     limit_threads(threads)
     network = Onnx.load(Path(path), threads=threads)
     rng = np.random.default_rng(0)
@@ -137,27 +136,26 @@ def alone(path: str, faces: int, threads: int, ready: Any, seconds: Any) -> None
     network.run(*inputs)
     ready.wait()
     began, done = time.perf_counter(), 0
-    while done < faces and time.perf_counter() - began < SECONDS_MAX:
+    while time.perf_counter() - began < FLOOR_SECONDS:
         network.run(*inputs)
         done += 1
-    seconds.put((time.perf_counter() - began) * faces / max(done, 1))
+    seconds.put((time.perf_counter() - began) / done)
 
 
-def floor(path: Path, faces: int, lanes: int, threads: int) -> float:
-    """Seconds of wall time that ``lanes`` processes need for ``faces`` runs of the swapper."""
+def floor(path: Path, lanes: int, threads: int) -> float:
+    """Seconds of wall time for a face of ``lanes`` processes with nothing but the swapper."""
     context = multiprocessing.get_context("spawn")
     ready, seconds = context.Barrier(lanes), context.Queue()
-    share = [faces // lanes + (lane < faces % lanes) for lane in range(lanes)]
     workers = [
-        context.Process(target=alone, args=(str(path), count, threads, ready, seconds))
-        for count in share
+        context.Process(target=alone, args=(str(path), threads, ready, seconds))
+        for _ in range(lanes)
     ]
     for worker in workers:
         worker.start()
-    slowest: float = max(seconds.get(timeout=2 * SECONDS_MAX + 120) for _ in workers)
+    rate = sum(1 / seconds.get(timeout=FLOOR_SECONDS + 120) for _ in workers)
     for worker in workers:
         worker.join()
-    return slowest
+    return 1 / rate
 
 
 def scaled(film: Path, height: int, out: Path) -> Path:
@@ -246,13 +244,13 @@ def measure(job: JobSpec, settings: Any, store: ModelStore, options: FarmOptions
     )
     options = replace(options, lanes=lanes, processes=processes)
     network = store.path(job.swap.model)
-    # A machine is not as fast all the time: half of the floor is measured before, half after.
-    before = floor(network, HALF, lanes, options.threads)
+    before = floor(network, lanes, options.threads)
     with Memory() as memory:
         summary = run_job(job, settings, options, FirstFrame())
+    # A shared machine is faster at one time than at another: the mean of before and after.
+    after = floor(network, lanes, options.threads)
+    least = summary.swaps * (before + after) / 2
     work = busy(summary)
-    after = floor(network, HALF, lanes, options.threads)
-    least = (before + after) / (2 * HALF) * summary.swaps
     return {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "lanes": f"{lanes} x {processes}",
@@ -262,6 +260,7 @@ def measure(job: JobSpec, settings: Any, store: ModelStore, options: FarmOptions
         "faces": summary.swaps,
         "fps": summary.frames / work,
         "floor_s": least,
+        "floor_ms_before_after": [1000 * before, 1000 * after],
         "floor_ratio": least / work,
         "cpu_ms_per_frame": summary.cpu_ms_per_frame,
         "peak_rss_mb": memory.peak / 1e6,
@@ -306,8 +305,7 @@ def alone_run(
 
 def busy(summary: JobSummary) -> float:
     """Seconds of work on the film: without the start of Ray and of the lanes."""
-    phases = summary.phase_seconds
-    return sum(phases[name] for name in ("analyse", "stitch", "render", "join"))
+    return sum(summary.phase_seconds[name] for name in ("analyse", "stitch", "render", "join"))
 
 
 if __name__ == "__main__":

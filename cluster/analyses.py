@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.segments import sync_folder
+from cluster.folders import discard, stale
 from scheduler.appearances import SCHEMA as APPEARANCES_SCHEMA
 from scheduler.hands import SCHEMA as HANDS_SCHEMA
 from scheduler.identities import SPACES
@@ -137,8 +138,11 @@ class AnalysisCache:
                 paths = [a.appearances_path for a in analyses]
                 _join(paths, APPEARANCES_SCHEMA, temporary / APPEARANCES)
             sync_folder(temporary)
-            with suppress(OSError):  # another process was faster: its entry is the same
+            try:
                 temporary.rename(entry)
+            except OSError:
+                if not entry.exists():  # another process was faster: its entry is the same
+                    raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         self._evict(entry)
@@ -150,6 +154,10 @@ class AnalysisCache:
     def _evict(self, newest: Path) -> None:
         sizes = {}
         for entry in self._folder.iterdir():
+            if entry.name.startswith("."):
+                if stale(entry):  # whoever began it is dead
+                    shutil.rmtree(entry, ignore_errors=True)
+                continue
             with suppress(FileNotFoundError):
                 used = entry.stat().st_mtime_ns
                 sizes[entry] = (used, sum(path.stat().st_size for path in entry.iterdir()))
@@ -157,8 +165,8 @@ class AnalysisCache:
         for entry, (_, size) in sorted(sizes.items(), key=lambda item: (item[1][0], item[0].name)):
             if total <= self._limit:
                 return
-            if entry != newest and not entry.name.startswith("."):
-                shutil.rmtree(entry, ignore_errors=True)
+            if entry != newest:
+                discard(entry)
                 total -= size
 
 

@@ -20,6 +20,15 @@ class Executor(Protocol):
         """Gives a task to an idle lane; returns at once. TaskDone or TaskFailed will follow."""
         ...
 
+    def stop(self, lane: int, attempt: int) -> None:
+        """Asks a lane to give up an attempt: TaskFailed follows, or TaskDone if it was faster."""
+        ...
+
+    def kill(self, lane: int, why: str) -> None:
+        """Ends a lane that hangs and builds it anew; TaskFailed, LaneLost and, in time, LaneReady
+        follow."""
+        ...
+
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         """What has happened since the last call; waits up to ``timeout`` seconds for something."""
         ...

@@ -7,7 +7,7 @@ import traceback
 from scheduler.errors import (
     STORAGE_ERRNOS,
     Cancelled,
-    LaneError,
+    LaneOutOfMemory,
     LinkClosed,
     SwapfarmError,
     storage_error,
@@ -21,7 +21,7 @@ def as_error(error: Exception) -> SwapfarmError:
     if isinstance(error, OSError) and error.errno in STORAGE_ERRNOS and error.filename:
         return storage_error(error, str(error.filename))
     if isinstance(error, MemoryError):
-        return LaneError(
+        return LaneOutOfMemory(
             f"out of memory ({error})",
             "memory for the frames under way",
             "free some memory, or use fewer lanes",

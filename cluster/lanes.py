@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any, Final
 from uuid import uuid4
 
+import psutil
 import ray
 from ray.exceptions import RayError
 from ray.util import placement_group, remove_placement_group
@@ -61,6 +63,8 @@ class Lane:
         self._reports: dict[int, StageReport | SwapfarmError] = {}
         self._ask_at = self._kill_at = math.inf
         self._calls: dict[Any, tuple[str, int]] = {}
+        self._beats: dict[int, int] = {}
+        """Signs of life of each process, in the task under way."""
 
         self._group = placement_group([{"CPU": cpus}], strategy="STRICT_PACK")
         strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
@@ -89,7 +93,7 @@ class Lane:
 
     def start(self, task: LaneTask, now: float) -> None:
         """Sets all processes that the task needs to work. The lane must be ready and idle."""
-        self._task, self._reports = task, {}
+        self._task, self._reports, self._beats = task, {}, {}
         # Once into the object store, not once for each process: a film's index may be large.
         shared = ray.put(task)
         for process in row_of(self._processes, task):
@@ -102,10 +106,10 @@ class Lane:
     def tick(self, now: float) -> list[ExecutorEvent]:
         """Does what is due at a time: asks for progress, ends a lane that does not give up."""
         if now >= self._kill_at:
-            return self._die("its processes did not end a failed task")
+            return self.end("its processes did not end a failed task")
         if now >= self._ask_at and self._task is not None:
-            last = row_of(self._processes, self._task)[-1]
-            self._calls[self._shells[last].frames.remote()] = ("frames", last)
+            for process in row_of(self._processes, self._task):
+                self._calls[self._shells[process].progress.remote()] = ("progress", process)
             self._ask_at = math.inf
         return []
 
@@ -117,17 +121,40 @@ class Lane:
         try:
             answer = ray.get(ref)
         except RayError as error:
-            return self._die(self._obituary(process, error))
+            return self.end(self._obituary(process, error))
         if kind == "place":
             self.places[process] = answer
             complete = len(self.places) == len(self._shells)
-            return [LaneReady(lane=self.number)] if complete else []
-        if kind == "frames" and self._task is not None:
-            self._ask_at = now + _ASK
-            return [TaskProgress(key=self._task.key, attempt=self._task.attempt, frames=answer)]
+            return [LaneReady(lane=self.number, node=answer.node)] if complete else []
+        if kind == "progress" and self._task is not None:
+            return self._progressed(self._task, process, answer, now)
         if kind == "run":
             return self._reported(process, answer, now)
         return []
+
+    def _progressed(
+        self, task: LaneTask, process: int, answer: tuple[int, int], now: float
+    ) -> list[ExecutorEvent]:
+        """What one process says. The next question goes out when the last of them has answered:
+        a frozen one must not gather a heap of questions."""
+        frames, self._beats[process] = answer
+        last = row_of(self._processes, task)[-1]
+        if all(kind != "progress" for kind, _ in self._calls.values()):
+            self._ask_at = now + _ASK
+        if process != last:
+            return []
+        beats = sum(self._beats.values())
+        return [TaskProgress(key=task.key, attempt=task.attempt, frames=frames, beats=beats)]
+
+    def stop(self, attempt: int) -> None:
+        """Asks for the end of an attempt; TaskFailed follows, unless it is done already."""
+        task = self._task
+        if task is None or task.attempt != attempt:
+            return
+        for process in row_of(self._processes, task):
+            if process not in self._reports:
+                call = self._shells[process].cancel.remote(self._run_name(task))
+                self._calls[call] = ("cancel", process)
 
     def kill(self) -> None:
         """Ends all processes and frees the lane's place; returns when they are gone."""
@@ -138,6 +165,21 @@ class Lane:
         if watches:
             ray.wait(watches, num_returns=len(watches), timeout=_DEATH)
         self._calls = {}
+
+    def abandon(self, why: str) -> list[ExecutorEvent]:
+        """The end of a lane whose Ray is dead: its processes are ended without Ray's help.
+
+        They are of this machine: only a Ray of our own is looked after like this.
+        """
+        self._calls = {}
+        ended = []
+        for place in self.places.values():
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(place.pid)
+                process.kill()
+                ended.append(process)
+        psutil.wait_procs(ended, timeout=_DEATH)
+        return self._obituaries(why)
 
     def _reported(
         self, process: int, report: StageReport | SwapfarmError, now: float
@@ -158,7 +200,7 @@ class Lane:
             return []
         self._task, self._ask_at, self._kill_at = None, math.inf, math.inf
         # An answer still to come would be taken for the next task's.
-        self._calls = {ref: call for ref, call in self._calls.items() if call[0] != "frames"}
+        self._calls = {ref: call for ref, call in self._calls.items() if call[0] != "progress"}
         answers = [self._reports[process] for process in row]
         errors = [answer for answer in answers if isinstance(answer, SwapfarmError)]
         if errors:
@@ -167,9 +209,12 @@ class Lane:
         result = merge([answer for answer in answers if isinstance(answer, StageReport)])
         return [TaskDone(key=task.key, attempt=task.attempt, lane=self.number, result=result)]
 
-    def _die(self, why: str) -> list[ExecutorEvent]:
+    def end(self, why: str) -> list[ExecutorEvent]:
         """The end of this life: everything goes, and what was under way has failed."""
         self.kill()
+        return self._obituaries(why)
+
+    def _obituaries(self, why: str) -> list[ExecutorEvent]:
         self.lost = LaneDied(
             f"lane {self.number} is gone: {why}",
             "all of its processes alive",

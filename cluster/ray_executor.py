@@ -20,13 +20,14 @@ _FIRST_LANE: Final = 180.0
 """Seconds in which at least one lane must come up."""
 _BACK_OFF: Final = 0.5
 """Seconds before the second attempt in a row to build a lane; doubles with each further one."""
+_DEAD: Final = "the Ray on this machine has died and is started again"
 
 
 class RayExecutor:
     """The `Executor` for a Ray session.
 
     Args:
-        session: open; not closed by this executor.
+        session: open; not closed by this executor, but started anew when its servers die.
         kit: settings of the lanes' processes.
         lanes: how many; the CPUs of the cluster are shared out to them evenly, one each at most.
         processes: the stages that each process of a lane hosts.
@@ -35,6 +36,7 @@ class RayExecutor:
     def __init__(self, session: Session, kit: LaneKit, lanes: int, processes: Processes) -> None:
         if sum(processes, ()) != STAGES:
             raise ValueError(f"a lane has each of {STAGES} once, in this order, not {processes}")
+        self._session = session
         self._kit = kit
         self._processes = processes
         self._cpus = min(1.0, math.floor(session.cpus / lanes * 10_000) / 10_000)
@@ -43,6 +45,7 @@ class RayExecutor:
         """How often in a row each lane was built without coming up."""
         self._build_at = [math.inf] * lanes
         self._refused: list[ExecutorEvent] = []
+        """For the next poll: tasks that met no lane, and the ends of lanes that were killed."""
         self._first_by = time.monotonic() + _FIRST_LANE
 
     @property
@@ -60,12 +63,23 @@ class RayExecutor:
                 TaskFailed(key=task.key, attempt=task.attempt, lane=lane, error=error)
             )
 
+    def stop(self, lane: int, attempt: int) -> None:
+        if self._lanes[lane].lost is None:
+            self._lanes[lane].stop(attempt)
+
+    def kill(self, lane: int, why: str) -> None:
+        if self._lanes[lane].lost is None:
+            self._refused += self._lanes[lane].end(why)
+
     def poll(self, timeout: float) -> list[ExecutorEvent]:
         """See `Executor`.
 
         Raises:
-            ClusterUnreachable: the cluster has had no place for any lane for minutes.
+            ClusterUnreachable: the cluster has had no place for any lane for minutes, or a Ray of
+                our own has died and does not start again.
         """
+        if not self._session.alive:
+            return self._revive()
         now = time.monotonic()
         for number, due in enumerate(self._build_at):
             if now >= due:
@@ -104,9 +118,26 @@ class RayExecutor:
         }
 
     def close(self) -> None:
+        alive = self._session.alive
         for lane in self._lanes:
             if lane.lost is None:
-                lane.kill()
+                if alive:
+                    lane.kill()
+                else:
+                    lane.abandon(_DEAD)
+
+    def _revive(self) -> list[ExecutorEvent]:
+        """A Ray whose servers died is gone with all its lanes; there is a new one of each."""
+        events, self._refused = self._refused, []
+        for lane in self._lanes:
+            if lane.lost is None:
+                events += lane.abandon(_DEAD)
+        self._session.restart()
+        self._lanes = [self._build(lane.number) for lane in self._lanes]
+        self._builds = [1] * self.lanes
+        self._build_at = [math.inf] * self.lanes
+        self._first_by = time.monotonic() + _FIRST_LANE
+        return events
 
     def _build(self, number: int) -> Lane:
         return Lane(number, self._kit, self._processes, self._cpus)

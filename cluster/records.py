@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from actors.fingerprint import file_fingerprint
 from actors.recognizer import POINTS
 from actors.segments import sync_file, sync_folder
+from cluster.folders import discard, stale
 from cluster.publish import publish_masks
 from cluster.stitching import Stitched
 from scheduler.chunks import Chunk, chunk_length
@@ -32,8 +32,6 @@ FACES: Final = "faces.parquet"
 MASKS: Final = "masks.parquet"
 ROWS: Final = 256
 """Rows of the stitched table in memory at once: a megabyte of landmarks."""
-STALE: Final = 3600.0
-"""Seconds after which a half-written record belongs to a process that is dead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +80,14 @@ class RecordBook:
         crop_size: int,
         retries: int,
         seconds: float,
+        passed: Sequence[tuple[int, int]] = (),
     ) -> None:
         """Keep what a report on a published job needs.
 
         Args:
             chunks, segments: of the render, in film order; the segments with their masks.
             cuts: frames that start a shot.
+            passed: frames [start, stop) that could not be worked on.
 
         Raises:
             OSError: the folder cannot be written, or a file of the job has gone.
@@ -116,6 +116,7 @@ class RecordBook:
             },
             retries=retries,
             seconds=seconds,
+            passed=tuple(passed),
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         entry = self._folder / job.job_id
@@ -182,12 +183,12 @@ class RecordBook:
         for entry in sorted(self._folder.iterdir(), reverse=True):
             with suppress(FileNotFoundError):
                 if entry.name.startswith("."):
-                    if time.time() - entry.stat().st_mtime > STALE:
+                    if stale(entry):
                         shutil.rmtree(entry, ignore_errors=True)
                     continue
                 total += sum(path.stat().st_size for path in entry.iterdir())
                 if total > self._limit and entry != newest:
-                    shutil.rmtree(entry, ignore_errors=True)
+                    discard(entry)
 
 
 def _rows(tracks: Path) -> Iterator[pa.Table]:

@@ -19,10 +19,10 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import psutil
 import ray
@@ -32,11 +32,14 @@ from ray._private import worker as ray_worker
 import cluster
 from scheduler.errors import ClusterUnreachable
 
+LOCAL: Final = "local"
 _PREFIX: Final = "swapfarm-ray-"
 _LONGEST: Final = 40
 """Characters that a session folder's path may have: unix sockets lie deep in it and have 107."""
 _STORE: Final = 80 << 20
 """Bytes of Ray's object store (its minimum is 75 MiB): no frame ever goes there."""
+_SERVERS: Final = frozenset({"raylet", "gcs_server"})
+"""Of Ray's processes those without which nothing goes on."""
 _TOKEN: Final = "RAY_AUTH_TOKEN"
 _LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Off, Ray binds to the loopback interface alone, on every system. It is read by each process of
@@ -46,11 +49,14 @@ Ray from its environment, by this one at the import of Ray: hence the constant b
 class Session:
     """A connection of this process to a Ray cluster. One at a time; use as a context manager."""
 
-    def __init__(self, *, local: bool, folder: Path | None, lock: int) -> None:
+    def __init__(
+        self, *, local: bool, folder: Path | None = None, lock: int = -1, cpus: int = 0
+    ) -> None:
         self.local = local
         """True: a Ray of our own, which ends with this session."""
         self._folder = folder
         self._lock = lock
+        self._own_cpus = cpus
 
     @classmethod
     def open(cls, address: str | None = None, *, cpus: int | None = None) -> Self:
@@ -63,10 +69,15 @@ class Session:
         Raises:
             ClusterUnreachable: nobody answers at the address, or Ray does not start here.
         """
-        address = address or os.environ.get("RAY_ADDRESS") or "local"
-        if address == "local":
+        address = cls.address(address)
+        if address == LOCAL:
             return cls._start(cpus or len(os.sched_getaffinity(0)))
         return cls._join(address)
+
+    @staticmethod
+    def address(given: str | None = None) -> str:
+        """Where `open` would join; ``LOCAL``: nowhere, it would start a Ray of our own."""
+        return given or os.environ.get("RAY_ADDRESS") or LOCAL
 
     def __enter__(self) -> Self:
         return self
@@ -85,10 +96,38 @@ class Session:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         return resources.get("CPU", 0.0)
 
+    @property
+    def alive(self) -> bool:
+        """False once a server of a Ray of our own has died: nothing of it can be used any more.
+
+        Asks the system, not Ray, which would wait a minute and then end this process.
+        """
+        node = _node()
+        if not self.local or node is None:
+            return True
+        return _SERVERS.isdisjoint(kind for kind, _ in node.dead_processes())
+
+    def restart(self) -> None:
+        """Puts a new Ray in the place of one of our own whose servers have died.
+
+        Raises:
+            ClusterUnreachable: it does not start.
+        """
+        self.close()
+        fresh = self._start(self._own_cpus)
+        self._folder, self._lock = fresh._folder, fresh._lock
+
     def close(self) -> None:
         """Leaves the cluster; one of our own ends, and its folder is removed."""
+        if self.alive:
+            family = psutil.Process().children(recursive=True) if self.local else []
+        else:
+            # Ray would ask the dead to end the living, and orphans are nobody's children.
+            _node().kill_all_processes(check_alive=False, allow_graceful=False)
+            family = list(psutil.process_iter())
         ray.shutdown()
         if self._folder is not None:
+            _end_writers(self._folder, family)  # one may hang, and write when it wakes
             _remove(self._folder, self._lock)
             self._folder = None
 
@@ -121,7 +160,7 @@ class Session:
                 "a local Ray",
                 "try again; `farm doctor` checks this machine, and --no-ray works without Ray",
             ) from error
-        return cls(local=True, folder=folder, lock=lock)
+        return cls(local=True, folder=folder, lock=lock, cpus=cpus)
 
     @classmethod
     def _join(cls, address: str) -> Self:
@@ -138,7 +177,12 @@ class Session:
                 "RAY_AUTH_TOKEN if it wants one",
                 "check --address and RAY_ADDRESS; without both a Ray on this machine is used",
             ) from error
-        return cls(local=False, folder=None, lock=-1)
+        return cls(local=False)
+
+
+def _node() -> Any:
+    """Ray's own view of the servers that this process started; None without any."""
+    return ray_worker._global_node
 
 
 @contextlib.contextmanager
@@ -215,15 +259,16 @@ def sweep_sessions() -> None:
             except BlockingIOError:
                 os.close(lock)
             else:
-                _end_writers(folder)
+                _end_writers(folder, psutil.process_iter())
                 _remove(folder, lock)
 
 
-def _end_writers(folder: Path) -> None:
-    """Kills the processes that still have a file of a dead session open: its agents."""
-    for process in psutil.process_iter():
+def _end_writers(folder: Path, processes: Iterable[psutil.Process]) -> None:
+    """Kills those of some processes that still have a file of a dead session open: its agents."""
+    for process in processes:
         try:
-            if any(file.path.startswith(f"{folder}/") for file in process.open_files()):
+            ours = process.pid == os.getpid()  # Ray leaves a log of its own open in it
+            if not ours and any(f.path.startswith(f"{folder}/") for f in process.open_files()):
                 process.kill()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # gone by itself, or another user's

@@ -63,10 +63,10 @@ class StageShell:
             self._run = None
 
     @ray.method(concurrency_group="control")
-    def frames(self) -> int:
-        """Frames of the running task that this process is done with."""
+    def progress(self) -> tuple[int, int]:
+        """Frames of the running task that this process is done with, and its signs of life."""
         run = self._run
-        return run.frames if run else 0
+        return (run.frames, run.beats) if run else (0, 0)
 
     @ray.method(concurrency_group="control")
     def cancel(self, name: str) -> None:

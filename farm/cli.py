@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -25,9 +25,6 @@ from farm.config import load_settings
 from farm.options.flags import spread
 from farm.progress import JsonDisplay, printable
 from scheduler.errors import SettingInvalid, SwapfarmError
-
-INTERNAL: Final = 70
-"""Exit code when the program itself is at fault (sysexits' EX_SOFTWARE)."""
 
 app = typer.Typer(
     name="farm",

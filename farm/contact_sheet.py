@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,8 @@ from actors.film import frames_of, open_film, picture_stream
 from actors.formats import picture_format
 from actors.prober import probe
 from actors.stills import read_still
-from scheduler.errors import FramesLost, SettingInvalid, storage_error
+from actors.whole_file import whole_file
+from scheduler.errors import FramesLost, SettingInvalid
 from scheduler.media import VideoIndex
 from scheduler.output import STILLS, CutSettings
 from scheduler.timeline import source_frames
@@ -138,24 +138,15 @@ def arrange(pairs: Sequence[tuple[Image, Image]], codes: Sequence[str]) -> Image
 
 
 def write_png(image: Image, path: Path) -> None:
-    """Write by temporary file, fsync and rename.
+    """Write a PNG that appears whole.
 
     Raises:
         StorageUnwritable, DiskFull: the file cannot be written.
     """
     done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert done, "PNG holds any 8-bit RGB picture"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise storage_error(error, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(data.tobytes())
 
 
 def write_contact_sheet(

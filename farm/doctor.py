@@ -20,13 +20,17 @@ import psutil
 from packaging.requirements import Requirement
 
 from farm.config import Settings
+from scheduler.jobs import EncoderSettings
+from scheduler.output import SOFTWARE_ENCODERS
 
 GIB: Final = 1 << 30
-ENCODERS: Final = {"libx264": True, "libx265": False, "libsvtav1": False, "ffv1": False}
-"""Encoders that submit offers; True: the default needs it."""
+ENCODERS: Final = {name: name == EncoderSettings().codec for name in SOFTWARE_ENCODERS}
+"""Encoders that need no device; True: the default."""
 
 
 class Verdict(StrEnum):
+    """What a check says."""
+
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
@@ -44,6 +48,7 @@ class Finding:
 
 
 def check_python(running: tuple[int, int, int]) -> Finding:
+    """Whether this Python is one that swapfarm is tested with."""
     found = "Python " + ".".join(map(str, running))
     if running < (3, 11):
         return Finding(
@@ -113,6 +118,7 @@ def check_encoders(available: Iterable[str]) -> Iterator[Finding]:
 
 
 def check_model(name: str, trouble: str | None) -> Finding:
+    """Whether a model is here; ``trouble`` says what is not right with it."""
     if trouble is None:
         return Finding(check=f"model {name}", verdict=Verdict.OK, found="here, checksum right")
     return Finding(

@@ -43,7 +43,7 @@ WHY_NOT: Final[Mapping[str, str]] = {
 }
 """Keys that have no counterpart, and why."""
 
-_NOT_OFFERED: Final = (
+NOT_OFFERED: Final = (
     "age_modifier",
     "background_remover",
     "deep_swapper",
@@ -126,7 +126,7 @@ def import_ini(path: Path) -> Imported:
 
 
 def _reason(key: str) -> str:
-    if key.startswith(_NOT_OFFERED):
+    if key.startswith(NOT_OFFERED):
         return "not offered: we have no such processor"
     return WHY_NOT.get(key, "unknown here")
 

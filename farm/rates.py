@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+import psutil
+
 from scheduler.jobs import JobSpec, JobSummary
 
 KEPT: Final = 5
@@ -74,11 +76,18 @@ class RateBook:
         return rates, len(rows)
 
     def add(self, kind: str, rates: Rates) -> None:
+        """Put a job's figures beside the earlier ones of its kind; the oldest make room.
+
+        A book that cannot be written costs the next estimate, not this job.
+        """
         book = self._read()
         book[kind] = [*book.get(kind, []), asdict(rates)][-KEPT:]
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            for left in self._path.parent.glob(f".{self._path.name}.*.tmp"):
+                if not psutil.pid_exists(int(left.name.split(".")[-2])):
+                    left.unlink(missing_ok=True)
             temporary.write_text(json.dumps(book, indent=1, sort_keys=True))
             temporary.replace(self._path)
 
@@ -91,6 +100,7 @@ class RateBook:
                 for kind, rows in book.items()
             }
         except (OSError, ValueError, AttributeError, TypeError, KeyError):
+            # None yet, another version's, or damaged: estimates start anew.
             return {}
 
 

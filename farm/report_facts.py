@@ -120,6 +120,7 @@ def facts_of(
         "crop_size": record.crop_size,
         "retries": record.retries,
         "job_seconds": round(record.seconds, 3),
+        "passed": [list(frames) for frames in record.passed],
         "borders": list(record.borders),
         "cuts": list(record.cuts),
         "total": {

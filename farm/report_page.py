@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -12,12 +11,12 @@ from typing import Any, Final
 
 import cv2
 
+from actors.whole_file import whole_file
 from farm.charts import Bar, Line, TimeAxis, line_chart, timeline
 from farm.progress import duration
 from farm.report import Image, Report
 from farm.report_facts import REASONS
 from farm.report_verdicts import Verdict, verdicts
-from scheduler.errors import storage_error
 from scheduler.outcomes import Outcome
 
 ROWS: Final = 60
@@ -25,22 +24,13 @@ ROWS: Final = 60
 
 
 def write_page(report: Report, path: Path) -> None:
-    """Write the page by temporary file, fsync and rename.
+    """Write the page as a file that appears whole.
 
     Raises:
         StorageUnwritable, DiskFull: it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="replace") as file:
-            file.write(page(report))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise storage_error(error, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(page(report).encode("utf-8", errors="replace"))
 
 
 def page(report: Report) -> str:
@@ -96,6 +86,9 @@ def _header(facts: Mapping[str, Any], name: str) -> str:
         f"{duration(facts['job_seconds'])} by {facts['program']}, "
         f"{facts['finished'][:16].replace('T', ' ')} UTC"
     )
+    if facts["passed"]:
+        frames = ", ".join(f"{start} to {stop - 1}" for start, stop in facts["passed"])
+        words += f". Not worked on, for every attempt failed: frames {frames}"
     return (
         f"<header><p class=kicker>Job report</p><h1>{escape(name)}</h1>"
         f"<p>from {escape(facts['film'])}</p><p class=quiet>{escape(words)}</p></header>"

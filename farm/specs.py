@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from farm.options.settings import Settings
-from farm.options.swap import FILTERS
 from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.errors import SettingInvalid
 from scheduler.identities import SPACES
 from scheduler.jobs import (
+    FILTERS,
     AnalyseSettings,
     EncoderSettings,
     EnhancerSettings,

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from actors.muxer import FORMATS
 from farm.config import Settings
@@ -156,6 +156,7 @@ def build_job(
     attempts: int = 3,
     masks: Path | None = None,
     hashes: Path | None = None,
+    on_error: Literal["fail", "passthrough"] = "fail",
 ) -> JobSpec:
     """The job that these choices describe. Reads nothing but folders; the film comes later.
 
@@ -209,6 +210,7 @@ def build_job(
         chunk_seconds=settings.chunk_seconds,
         smooth=settings.smooth,
         attempts=attempts,
+        on_error=on_error,
         masks_output=str(absolute(masks)) if masks else "",
         hashes_output=str(absolute(hashes)) if hashes else "",
         report=settings.report_gb > 0,

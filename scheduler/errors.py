@@ -109,6 +109,12 @@ class OutputInvalid(InputError):
     code = "output.invalid"
 
 
+class JobUnknown(InputError):
+    """The farm knows no such job, chunk or node."""
+
+    code = "job.unknown"
+
+
 class ReportMissing(InputError):
     """No finished job is known that made this file."""
 
@@ -161,8 +167,20 @@ class DiskFull(StorageError):
     code = "storage.full"
 
 
+class DoesNotFit(StorageError):
+    """A job that needs more than there is, even were nothing else there."""
+
+    code = "storage.does-not-fit"
+
+
 class StorageUnwritable(StorageError):
     code = "storage.unwritable"
+
+
+class JournalUnusable(StorageError):
+    """The service's journal is damaged, of a newer version, or another service writes to it."""
+
+    code = "storage.journal"
 
 
 STORAGE_ERRNOS: Final = frozenset(
@@ -212,6 +230,12 @@ class EncoderFailed(RenderError):
     code = "render.encoder"
 
 
+class ChunkPoisoned(RenderError):
+    """A chunk failed on so many nodes that it must be the chunk."""
+
+    code = "render.poison"
+
+
 class LaneError(SwapfarmError):
     """Something around the work died; the same work elsewhere may well succeed."""
 
@@ -222,6 +246,30 @@ class LaneError(SwapfarmError):
 
 class LaneDied(LaneError):
     code = "lane.died"
+
+
+class LaneOutOfMemory(LaneError):
+    """Memory of the machine or of the GPU ran out; smaller batches may fit."""
+
+    code = "lane.out-of-memory"
+
+
+class LaneHung(LaneError):
+    """The lane is there and does nothing."""
+
+    code = "lane.hung"
+
+
+class ResultImplausible(LaneError):
+    """A lane said that it was done, with other frames than asked for or faster than can be."""
+
+    code = "lane.implausible"
+
+
+class OutputMissing(LaneError):
+    """What a lane had delivered is not on storage."""
+
+    code = "lane.output-missing"
 
 
 class LinkClosed(LaneError):
@@ -240,6 +288,12 @@ class AttemptsExhausted(LaneError):
 class ClusterUnreachable(SwapfarmError):
     code = "cluster.unreachable"
     exit_code = 8
+
+
+class NoFarm(ClusterUnreachable):
+    """No farm is up here."""
+
+    code = "cluster.no-farm"
 
 
 class BatchFailed(SwapfarmError):

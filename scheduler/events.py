@@ -13,6 +13,8 @@ class LaneReady:
     """The lane's processes are up and idle."""
 
     lane: int
+    node: str = ""
+    """Where they are; empty: the executor does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,9 @@ class TaskProgress:
     key: str
     attempt: int
     frames: int
+    beats: int = 0
+    """Signs of life so far: frames that passed a stage, the halo's, too, and networks that were
+    run. 0: it still loads what it needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, fields
+from typing import Final, Literal
 
 from scheduler.chunks import Chunk
 from scheduler.classes import ClassFilter
@@ -18,6 +18,10 @@ WARMUP: Final = 12
 filters need for 99.9 % of face pixels within 1/255 of an unchunked render."""
 COLOUR_WARMUP: Final = 16
 """What the colour transfer looks back on."""
+MESH_SWAPPER: Final = "mesh"
+"""The swapper that is no network (docs/mesh-swapper.md)."""
+PRECISIONS: Final = ("fp32", "int8", "auto")
+"""Which of a network's files is run; auto: INT8 where it is there and the machine gains by it."""
 MAX_INTERVAL: Final = 24
 """Frames between detections at most: each more is a frame more that a lane holds and a chunk reads
 beyond its borders."""
@@ -100,7 +104,7 @@ class EnhancerSettings:
 class SwapSettings:
     """What is put on the faces."""
 
-    model: str = "mesh"
+    model: str = MESH_SWAPPER
     """Name of a swapper."""
     sources: tuple[str, ...] = ()
     """Absolute paths of pictures of the one person whose face is put on."""
@@ -191,6 +195,10 @@ class StabilizeSettings:
         return WARMUP if self.any else 0
 
 
+FILTERS: Final = tuple(each.name for each in fields(StabilizeSettings))
+"""The temporal filters by name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """All that decides the frames of a job, and where its files go."""
@@ -220,6 +228,9 @@ class JobSpec:
     """Smooth the faces' trajectories after the stitch (``scheduler.smooth``)."""
     attempts: int = 3
     """How often a task may be tried when it fails for passing reasons."""
+    on_error: Literal["fail", "passthrough"] = "fail"
+    """What becomes of a chunk that cannot be worked on: the job ends, or the film's own frames
+    stay there."""
     masks_output: str = ""
     """Where to put each frame's blend mask (for proofs and for editors); empty: nowhere."""
     hashes_output: str = ""
@@ -295,6 +306,8 @@ class AnalyseTask:
     chunk: Chunk
     """Its halo is all that decides the faces of its frames and the changes between them."""
     attempt: int
+    passthrough: bool = False
+    """Look for nothing: the film's own frames are to stay here."""
 
     @property
     def key(self) -> str:
@@ -312,6 +325,10 @@ class RenderTask:
     faces: int
     """The most faces that any frame of the chunk has."""
     crop_size: int
+    batch_divisor: int = 1
+    """By how much batches are to be smaller than the lane's: memory has run out before."""
+    passthrough: bool = False
+    """Encode the film's own frames: the chunk cannot be worked on."""
 
     @property
     def key(self) -> str:
@@ -405,6 +422,8 @@ class JobSummary:
     """Faces that the classifier looked at."""
     detected: int = 0
     """Pictures that the face detector looked at in the analysis."""
+    passed: tuple[tuple[int, int], ...] = ()
+    """Frames [start, stop) that could not be worked on and stayed as they were."""
 
     @property
     def fps(self) -> float:

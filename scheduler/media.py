@@ -24,24 +24,11 @@ class ColourTags:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamInfo:
-    """One stream of the container, kept for the join."""
-
-    index: int
-    kind: str
-    """video, audio, subtitle, data, attachment"""
-    codec: str
-    language: str = ""
-    attached_picture: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoIndex:
     """All that the plan and the lanes know of a film."""
 
     path: str
     """Absolute path of the file."""
-    size_bytes: int
     container: str
     stream: int
     """Index of the video stream that is worked on."""
@@ -67,7 +54,6 @@ class VideoIndex:
     interlaced: bool = False
     top_field_first: bool = True
     """Of an interlaced film: which field is shown first."""
-    streams: tuple[StreamInfo, ...] = ()
     display_matrix: tuple[int, ...] = ()
     """The container's nine 16.16 and 2.30 fixed-point numbers (FFmpeg's display matrix), if any."""
     mastering_display: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from scheduler.detection import LandmarkerSettings
 from scheduler.errors import LandmarksUnfit
-from scheduler.jobs import SwapSettings
+from scheduler.jobs import MESH_SWAPPER, SwapSettings
 from scheduler.points import IBUG, MESH
 
 POINT_MASKS = frozenset({"hull", "area"})
@@ -24,7 +24,7 @@ def needs_expression(swap: SwapSettings) -> bool:
     """Whether landmarks must be looked for in every frame (``AnalyseSettings.expression``): the
     mesh swapper wears them, and a mask along the mouth must move with it. For other swappers
     landmarks are carried between keyframes by flow, and no landmarker runs there."""
-    return swap.model == "mesh" or bool(POINT_MASKS.intersection(swap.masks.types))
+    return swap.model == MESH_SWAPPER or bool(POINT_MASKS.intersection(swap.masks.types))
 
 
 def check_points(swap: SwapSettings, landmarker: LandmarkerSettings) -> None:
@@ -33,7 +33,7 @@ def check_points(swap: SwapSettings, landmarker: LandmarkerSettings) -> None:
     Raises:
         LandmarksUnfit: the mesh swapper with 68 points.
     """
-    if swap.model == "mesh" and points_of(landmarker) != MESH.count:
+    if swap.model == MESH_SWAPPER and points_of(landmarker) != MESH.count:
         raise LandmarksUnfit(
             f"the mesh swapper with the landmarker {landmarker.model} of {IBUG.count} points",
             f"the mesh's {MESH.count} points",

@@ -6,18 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-VIDEO_ENCODERS: Final = (
-    "libx264",
-    "libx264rgb",
-    "libx265",
-    "libsvtav1",
-    "libvpx-vp9",
-    "ffv1",
-    "h264_nvenc",
-    "hevc_nvenc",
-    "h264_qsv",
-    "hevc_qsv",
-)
+SOFTWARE_ENCODERS: Final = ("libx264", "libx264rgb", "libx265", "libsvtav1", "libvpx-vp9", "ffv1")
+HARDWARE_ENCODERS: Final = ("h264_nvenc", "hevc_nvenc", "h264_qsv", "hevc_qsv")
+"""Those that need a device of their own."""
+VIDEO_ENCODERS: Final = (*SOFTWARE_ENCODERS, *HARDWARE_ENCODERS)
+"""All of them go into MP4 segments, which keep every PTS exactly (Matroska would round)."""
 AUDIO_ENCODERS: Final = (
     "copy",
     "flac",

@@ -34,8 +34,6 @@ class PointSet:
     right_eye: tuple[int, ...]
     """Lids and corners."""
     left_eye: tuple[int, ...]
-    outline: tuple[int, ...]
-    """The face's outer edge in order around it."""
 
 
 MESH: Final = PointSet(
@@ -66,10 +64,6 @@ MESH: Final = PointSet(
     ),
     right_eye=(7, 33, 133, 144, 145, 153, 154, 155, 157, 158, 159, 160, 161, 163, 173, 246),
     left_eye=(249, 263, 362, 373, 374, 380, 381, 382, 384, 385, 386, 387, 388, 390, 398, 466),
-    outline=(
-        10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-        152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-    ),
 )  # fmt: skip
 
 IBUG: Final = PointSet(
@@ -87,7 +81,6 @@ IBUG: Final = PointSet(
     chin=tuple(range(3, 14)),
     right_eye=tuple(range(36, 42)),
     left_eye=tuple(range(42, 48)),
-    outline=(*range(17), 26, 25, 24, 19, 18, 17),
 )  # fmt: skip
 
 

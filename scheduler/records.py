@@ -77,6 +77,8 @@ class JobRecord:
     """Letter of each track that belongs to somebody, where the job asked who is who."""
     retries: int
     seconds: float
+    passed: tuple[tuple[int, int], ...] = ()
+    """Frames [start, stop) that could not be worked on and stayed as they were."""
 
     def to_json(self) -> dict[str, Any]:
         return {"version": VERSION, **asdict(self)}
@@ -91,7 +93,9 @@ def from_json(facts: Mapping[str, Any]) -> JobRecord:
     try:
         if facts["version"] != VERSION:
             raise ValueError(f"a record of version {facts['version']}")
-        given = {name: facts[name] for name in JobRecord.__dataclass_fields__}
+        names = [name for name in JobRecord.__dataclass_fields__ if name != "passed"]
+        given = {name: facts[name] for name in names}
+        given["passed"] = tuple((start, stop) for start, stop in facts.get("passed", ()))
         given["media"], given["output"] = FileMark(**given["media"]), FileMark(**given["output"])
         given["people"] = tuple(tuple(FileMark(**m) for m in marks) for marks in given["people"])
         choice = dict(given["choice"])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from scheduler.chunks import Chunk
 from scheduler.events import TaskProgress
-from scheduler.ledger import Kind, Ledger, State, task_key
+from scheduler.ledger import Ledger
 from scheduler.progress import ChunkProgress, ChunkState, JobSnapshot
+from scheduler.tasks import Kind, TaskState
 
 _STATES = {
-    State.WAITING: ChunkState.WAITING,
-    State.RUNNING: ChunkState.RUNNING,
-    State.DONE: ChunkState.DONE,
-    State.FAILED: ChunkState.FAILED,
+    TaskState.BLOCKED: ChunkState.WAITING,
+    TaskState.WAITING: ChunkState.WAITING,
+    TaskState.RUNNING: ChunkState.RUNNING,
+    TaskState.DONE: ChunkState.DONE,
+    TaskState.FAILED: ChunkState.FAILED,
 }
 
 
@@ -27,11 +29,11 @@ class Tally:
         self._kind = kind
         self._chunks = chunks
         self._began = began
-        self._frames: dict[str, tuple[int, int]] = {}
+        self._frames: dict[int, int] = {}
 
     def count(self, event: TaskProgress) -> None:
         """Take a lane's word on how far an attempt is."""
-        self._frames[event.key] = (event.attempt, event.frames)
+        self._frames[event.attempt] = event.frames
 
     def snapshot(self, ledger: Ledger, now: float) -> JobSnapshot:
         """The phase as it stands at ``now``."""
@@ -48,23 +50,22 @@ class Tally:
             frames_total=total,
             fps=fps,
             eta_seconds=(total - done) / fps if fps > 0 else None,
-            retries=ledger.retries,
+            retries=ledger.state.jobs[self._job_id].retries,
         )
 
     def _cell(self, chunk: Chunk, ledger: Ledger) -> ChunkProgress:
-        state, lease = ledger.state(self._kind, chunk.index)
-        attempt, frames = self._frames.get(task_key(self._kind, chunk.index), (0, 0))
-        if state is State.DONE:
+        task = ledger.task(self._job_id, 0, self._kind, chunk.index)
+        frames = max((self._frames.get(lease, 0) for lease in task.leases), default=0)
+        if task.state is TaskState.DONE:
             frames = chunk.frames
-        elif state is not State.RUNNING or attempt != lease:
-            frames = 0
-        shown = _STATES[state]
-        if shown in (ChunkState.WAITING, ChunkState.RUNNING) and lease > (state is State.RUNNING):
+        running = task.state is TaskState.RUNNING
+        shown = _STATES[task.state]
+        if shown in (ChunkState.WAITING, ChunkState.RUNNING) and task.tries > running:
             shown = ChunkState.RETRIED
         return ChunkProgress(
             index=chunk.index,
             state=shown,
             frames_done=min(frames, chunk.frames),
             frames_total=chunk.frames,
-            attempts=lease,
+            attempts=task.tries,
         )

@@ -19,8 +19,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from actors.inference.runtime import TensorSpec
-from scheduler.errors import ModelCorrupt
+from actors.inference.runtime import TensorSpec, unloadable
 
 
 class LiteRt:
@@ -44,11 +43,7 @@ class LiteRt:
                 interpreter = Interpreter(model_content=content, num_threads=threads)
                 interpreter.allocate_tensors()
         except (OSError, ValueError, RuntimeError) as error:
-            raise ModelCorrupt(
-                found=f"{path} does not load as a LiteRT network ({error})",
-                wanted="a readable .tflite file",
-                next_step="run `farm models verify`, which fetches damaged models again",
-            ) from error
+            raise unloadable(path, "LiteRT", error) from error
         return cls(interpreter)
 
     @property

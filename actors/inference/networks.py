@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from actors.inference.onnx import Onnx
 from actors.inference.openvino import OpenVino
 from actors.inference.runtime import Runtime
 from actors.models import INT8, QUANTIZED, ModelStore
 from scheduler.errors import ModelUnavailable, SettingInvalid
-
-PRECISIONS: Final = ("fp32", "int8", "auto")
+from scheduler.jobs import PRECISIONS
 
 
 def resolve_precision(store: ModelStore, names: Sequence[str], precision: str) -> str:

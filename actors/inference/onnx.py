@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from actors.inference.batches import in_ones
 from actors.inference.ort import onnxruntime
-from actors.inference.runtime import TensorSpec
-from scheduler.errors import ModelCorrupt
+from actors.inference.runtime import TensorSpec, unloadable
 
 DTYPES: Final = {
     "tensor(float)": "float32",
@@ -61,11 +60,7 @@ class Onnx:
             # ONNX Runtime's exceptions share no base class of their own.
             if not type(error).__module__.startswith("onnxruntime"):
                 raise
-            raise ModelCorrupt(
-                found=f"{path} does not load as an ONNX network ({error})",
-                wanted="a readable .onnx file",
-                next_step="run `farm models verify`, which fetches damaged models again",
-            ) from error
+            raise unloadable(path, "ONNX", error) from error
         return cls(session)
 
     @property

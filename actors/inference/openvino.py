@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.inference.batches import in_ones
-from actors.inference.runtime import TensorSpec
-from scheduler.errors import ModelCorrupt, SettingInvalid
+from actors.inference.runtime import TensorSpec, unloadable
+from scheduler.errors import SettingInvalid
 
 DTYPES: Final = {"f32": "float32", "f16": "float16", "i64": "int64"}
 
@@ -75,11 +75,7 @@ class OpenVino:
                 },
             )
         except RuntimeError as error:
-            raise ModelCorrupt(
-                found=f"{path} does not load as an ONNX network ({str(error).strip()})",
-                wanted="a readable .onnx file",
-                next_step="run `farm models verify`, which fetches damaged models again",
-            ) from error
+            raise unloadable(path, "ONNX", error) from error
         return cls(compiled)
 
     @property

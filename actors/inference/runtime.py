@@ -9,6 +9,8 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.errors import ModelCorrupt
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
@@ -19,6 +21,20 @@ class TensorSpec:
     """Without the leading batch dimension."""
     dtype: str
     """NumPy's name."""
+
+
+def unloadable(path: Path, format: str, error: Exception) -> ModelCorrupt:
+    """The error of a file that a runtime cannot read.
+
+    Args:
+        format: what it should be: ONNX, LiteRT.
+        error: what the runtime says.
+    """
+    return ModelCorrupt(
+        found=f"{path} does not load as a network for {format} ({str(error).strip()})",
+        wanted=f"a readable {path.suffix} file",
+        next_step="`farm models verify` finds damaged files, `farm models pull` fetches them anew",
+    )
 
 
 class Runtime(Protocol):

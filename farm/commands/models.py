@@ -28,12 +28,16 @@ from actors.registry import ModelSpec
 from farm.config import Settings
 from scheduler.errors import ModelCorrupt, ModelInexact, ModelUnknown
 
-app = typer.Typer(help="Models: list them, fetch them, check them.", no_args_is_help=True)
+app = typer.Typer(help="Models: list, fetch, add, check and quantise them.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
-Names = Annotated[
+Wanted = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NAME]...", help="Models or samples. [those every job needs]"),
+]
+Here = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Models or samples. [all that are here]"),
 ]
 Samples = Annotated[bool, typer.Option("--samples", help="Also the sample media.")]
 
@@ -106,7 +110,7 @@ def _show(progress: Progress, task: TaskID, done: int, whole: int) -> None:
 @app.command("pull")
 def pull(
     context: typer.Context,
-    names: Names = None,
+    names: Wanted = None,
     provider: Annotated[
         list[str] | None,
         typer.Option(
@@ -166,7 +170,7 @@ def add(
 
 
 @app.command("verify")
-def verify(context: typer.Context, names: Names = None, as_json: Json = False) -> None:
+def verify(context: typer.Context, names: Here = None, as_json: Json = False) -> None:
     """Hash the files that are here. Exit code 4 when one is damaged."""
     settings: Settings = context.obj
     store = ModelStore(settings.cache_dir)
@@ -223,7 +227,14 @@ def quantize(
         Path, typer.Option(metavar="VIDEO", help="A film like those to be rendered, or the one.")
     ],
     faces: Annotated[
-        int, typer.Option(min=8, max=1024, help="Faces of the film to calibrate with.")
+        int,
+        typer.Option(
+            min=8,
+            max=1024,
+            metavar="N",
+            show_default=False,
+            help="Faces of the film to calibrate with. [64]",
+        ),
     ] = 64,
     as_json: Json = False,
 ) -> None:

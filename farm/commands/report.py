@@ -55,8 +55,9 @@ def report(
             min=0,
             max=1000,
             metavar="N",
+            show_default=False,
             help="Frames of each track in which likeness is measured, at most (0.2 s each); 0: in "
-            "none, and the network that tells faces apart is not needed.",
+            "none, and the network that tells faces apart is not needed. [6]",
         ),
     ] = 6,
     frames: Annotated[
@@ -65,8 +66,9 @@ def report(
             "--frames",
             min=0,
             metavar="N",
+            show_default=False,
             help="About how many frames are compared with the one before, evenly spread and at "
-            "every chunk border; 0: all.",
+            "every chunk border; 0: all. [3000]",
         ),
     ] = 3000,
     as_json: Annotated[

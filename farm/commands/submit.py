@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,13 @@ Profile = Annotated[
     ),
 ]
 """Which profile; of every command that takes a job's options."""
+
+
+class OnError(StrEnum):
+    """What becomes of a chunk that cannot be worked on."""
+
+    FAIL = "fail"
+    PASSTHROUGH = "passthrough"
 
 
 def settings_of(context: typer.Context, profile: str | None, flags: Mapping[str, Any]) -> Settings:
@@ -156,6 +164,14 @@ def submit(
             rich_help_panel=PROOFS,
         ),
     ] = None,
+    on_error: Annotated[
+        OnError,
+        typer.Option(
+            "--on-error",
+            help="What becomes of a chunk that cannot be worked on after all attempts: the job "
+            "fails, or the film's own frames stay there and the summary says which.",
+        ),
+    ] = OnError.FAIL,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON event a line on stdout (docs/events.md).")
     ] = False,
@@ -195,6 +211,7 @@ def submit(
         source_face=source_face,
         masks=record_masks,
         hashes=frame_hashes,
+        on_error=on_error.value,
     )
     check_flags(flags, job)
     if contact_sheet:
@@ -283,6 +300,9 @@ def _describe(summary: JobSummary, job: JobSpec) -> list[str]:
     else:
         kind = "picture" if job.still else "film"
         lines.append(f"  no face was found: this is the {kind} as it was, encoded anew")
+    if summary.passed:
+        frames = ", ".join(f"{start} to {stop - 1}" for start, stop in summary.passed)
+        lines.append(f"  not worked on, for every attempt failed: frames {frames}")
     if job.report and summary.faces:
         lines.append(f"  how good is it? farm report {summary.output}")
     how = "" if job.still else f", encoder {job.encoder.codec}"

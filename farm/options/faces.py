@@ -7,12 +7,13 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from farm.options.fields import (
-    PRECISIONS,
     Choice,
     Flag,
+    Margins,
     Percent,
+    Precision,
     Section,
-    Sides,
+    Share,
     Square,
     Words,
     distinct,
@@ -55,8 +56,7 @@ class FaceSelector(Section):
         ),
     ] = "large-small"
     age_start: Annotated[
-        int | None,
-        Field(ge=0, le=100),
+        Percent | None,
         Flag(
             ("--face-selector-age-start",),
             "Only people who look at least this old.",
@@ -64,8 +64,7 @@ class FaceSelector(Section):
         ),
     ] = None
     age_end: Annotated[
-        int | None,
-        Field(ge=0, le=100),
+        Percent | None,
         Flag(("--face-selector-age-end",), "Only people who look at most this old.", "YEARS"),
     ] = None
     gender: Annotated[
@@ -124,8 +123,7 @@ class Reference(Section):
         ),
     ] = None
     face_distance: Annotated[
-        float | None,
-        Field(ge=0, le=1),
+        Share | None,
         Flag(
             ("--reference-face-distance",),
             "The same on FaceFusion's scale; its usual 0.3 is what we have unless told otherwise.",
@@ -152,8 +150,7 @@ class FaceDetector(Section):
         ),
     ] = 640
     margin: Annotated[
-        tuple[Percent, Percent, Percent, Percent],
-        Sides,
+        Margins,
         Flag(
             ("--face-detector-margin",),
             "Room added around the picture: top, right, bottom, left, in percent.",
@@ -171,8 +168,7 @@ class FaceDetector(Section):
         ),
     ] = (0,)
     score: Annotated[
-        float,
-        Field(ge=0, le=1),
+        Share,
         Flag(("--face-detector-score",), "How sure the network must be.", "SCORE"),
     ] = 0.5
 
@@ -185,8 +181,7 @@ class FaceLandmarker(Section):
         str, Choice(LANDMARKERS), Flag(("--face-landmarker-model",), "The network.")
     ] = "mesh"
     score: Annotated[
-        float,
-        Field(ge=0, le=1),
+        Share,
         Flag(
             ("--face-landmarker-score",),
             "Below it, 68 points are guessed from the detector's five.",
@@ -194,8 +189,7 @@ class FaceLandmarker(Section):
         ),
     ] = 0.5
     precision: Annotated[
-        str,
-        Choice(PRECISIONS),
+        Precision,
         Flag(("--face-landmarker-precision",), "Which of its files is run.", "WORD"),
     ] = "fp32"
 

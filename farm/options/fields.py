@@ -14,6 +14,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from scheduler.jobs import PRECISIONS
+
 
 class Section(BaseModel):
     """A group of options; one panel of ``--help``."""
@@ -103,7 +105,7 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
 Percent = Annotated[int, Field(ge=0, le=100)]
-
-PRECISIONS = ("fp32", "int8", "auto")
-"""Which of a network's files is run; auto: INT8 where it is there and the machine gains by it."""
+Margins = Annotated[tuple[Percent, Percent, Percent, Percent], Sides]
+Precision = Annotated[str, Choice(PRECISIONS)]

@@ -18,14 +18,13 @@ from farm.options.faces import (
 from farm.options.fields import Choice, Flag, Section, Words
 from farm.options.output import Encoder, OutputAudio, OutputImage, OutputVideo, TrimFrame
 from farm.options.swap import (
-    FILTERS,
     FaceEnhancer,
     FaceMask,
     FaceOccluder,
     FaceParser,
     FaceSwapper,
 )
-from scheduler.jobs import MAX_INTERVAL, AnalyseSettings
+from scheduler.jobs import FILTERS, MAX_INTERVAL, AnalyseSettings, StabilizeSettings
 from scheduler.provenance import POLICIES
 
 WHERE = "Where it runs"
@@ -128,7 +127,7 @@ class Settings(Section):
             off="--no-stabilize",
             panel=STEADY,
         ),
-    ] = ("flow", "guard", "seam")
+    ] = tuple(name for name in FILTERS if getattr(StabilizeSettings(), name))
     license_policy: Annotated[
         str,
         Choice(POLICIES),

@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
+from actors.swapper_specs import ENHANCERS, SWAPPERS
 from farm.options.fields import (
-    PRECISIONS,
     Choice,
     Flag,
+    Margins,
     Percent,
+    Precision,
     Section,
-    Sides,
+    Share,
     Square,
     Words,
     distinct,
 )
+from scheduler.jobs import MESH_SWAPPER
 from scheduler.masks import AREAS, MASK_TYPES, OCCLUDERS, PARSERS, REGIONS
-
-SWAPPERS: Final = (
-    "mesh",
-    "hyperswap_1a_256",
-    "hyperswap_1b_256",
-    "hyperswap_1c_256",
-    "inswapper_128",
-    "inswapper_128_fp16",
-    "simswap_256",
-    "simswap_unofficial_512",
-    "ghost_1_256",
-    "ghost_2_256",
-    "ghost_3_256",
-    "hififace_unofficial_256",
-    "blendswap_256",
-    "uniface_256",
-)
-ENHANCERS: Final = (
-    "codeformer",
-    "gfpgan_1.2",
-    "gfpgan_1.3",
-    "gfpgan_1.4",
-    "gpen_bfr_256",
-    "gpen_bfr_512",
-    "gpen_bfr_1024",
-    "gpen_bfr_2048",
-    "restoreformer_plus_plus",
-)
-FILTERS: Final = ("colour", "flow", "guard", "snap", "seam")
 
 
 class FaceSwapper(Section):
@@ -55,17 +29,16 @@ class FaceSwapper(Section):
     panel: ClassVar[str] = "The swap"
     model: Annotated[
         str,
-        Choice(SWAPPERS),
+        Choice((MESH_SWAPPER, *SWAPPERS)),
         Flag(
             ("--swapper", "--face-swapper-model"),
             "What swaps the faces. mesh needs nothing else; the others are networks "
             "(`farm models list` has their licences).",
             "NAME",
         ),
-    ] = "mesh"
+    ] = MESH_SWAPPER
     weight: Annotated[
-        float,
-        Field(ge=0, le=1),
+        Share,
         Flag(
             ("--face-swapper-weight",),
             "Of the source's identity against the face's own, for networks that know faces by "
@@ -86,8 +59,7 @@ class FaceSwapper(Section):
         ),
     ] = 0
     precision: Annotated[
-        str,
-        Choice(PRECISIONS),
+        Precision,
         Flag(
             ("--precision",),
             "Which of the swapper's files is run (`farm models quantize`).",
@@ -117,18 +89,15 @@ class FaceEnhancer(Section):
         ),
     ] = ""
     blend: Annotated[
-        int,
-        Field(ge=0, le=100),
+        Percent,
         Flag(("--face-enhancer-blend",), "How much of its picture is taken.", "PERCENT"),
     ] = 80
     weight: Annotated[
-        float,
-        Field(ge=0, le=1),
+        Share,
         Flag(("--face-enhancer-weight",), "Fidelity against quality (codeformer).", "W"),
     ] = 0.5
     precision: Annotated[
-        str,
-        Choice(PRECISIONS),
+        Precision,
         Flag(("--face-enhancer-precision",), "Which of the enhancer's files is run.", "WORD"),
     ] = "fp32"
 
@@ -160,12 +129,9 @@ class FaceMask(Section):
         AfterValidator(distinct),
         Flag(("--face-mask-regions",), "Of the face, for the type region.", "REGIONS"),
     ] = REGIONS
-    blur: Annotated[
-        float, Field(ge=0, le=1), Flag(("--face-mask-blur",), "Of the box's border.", "SHARE")
-    ] = 0.3
+    blur: Annotated[Share, Flag(("--face-mask-blur",), "Of the box's border.", "SHARE")] = 0.3
     padding: Annotated[
-        tuple[Percent, Percent, Percent, Percent],
-        Sides,
+        Margins,
         Flag(
             ("--face-mask-padding",),
             "Cut off the box: top, right, bottom, left, in percent of the crop.",

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from actors.decoder import Decoder
 from actors.detector import FaceDetector
 from actors.formats import picture_format
-from actors.frames import Frame, FrameHandle, SlotLayout
+from actors.frames import Frame
 from actors.inference.litert import LiteRt
 from actors.landmarker import FaceLandmarker
 from actors.models import ModelStore
 from actors.observer import FaceObserver
+from actors.one_slot import OneSlot
 from actors.prober import probe
 from actors.sources import read_picture
 from kernels.cpu import CpuKernels
@@ -29,18 +30,6 @@ from scheduler.tracks import FaceObservation
 
 UPRIGHT = np.eye(2, 3)
 DETECTOR, LANDMARKER = "face_detection_full_range", "face_landmark"
-
-
-class OneSlot:
-    """A ring whose one frame is looked at before the next is asked for."""
-
-    def __init__(self, fmt: PictureFormat) -> None:
-        self._layout = SlotLayout(format=fmt, faces=0, crop_size=1)
-        self._memory = memoryview(bytearray(self._layout.nbytes))
-
-    def acquire(self, frame_index: int, pts: int) -> Frame:
-        handle = FrameHandle(slot=0, generation=0, frame_index=frame_index, pts=pts)
-        return Frame(handle, self._layout, self._memory)
 
 
 def frames(path: Path, step: int) -> Iterator[Frame]:

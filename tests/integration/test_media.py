@@ -17,9 +17,9 @@ from actors.muxer import join
 from actors.prober import probe
 from kernels.cuts import find_cuts, luma_change, small_luma
 from scheduler.chunks import plan_chunks
-from scheduler.jobs import EncoderSettings, Segment
+from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
-from tests.unit.actors.films import ring_for, shown
+from tests.unit.actors.films import ring_for, segment_of, shown
 
 FILMS = {
     "wolfgang_langer": (472, []),
@@ -75,17 +75,7 @@ def test_three_chunks_there_and_back(
                 handed.append(frame_hash(frame.picture))
                 encoder.encode(frame)
             made = encoder.close()
-        segments.append(
-            Segment(
-                chunk=chunk.index,
-                path=made.path,
-                frames=made.frames,
-                first_pts=made.first_pts,
-                sha256=made.sha256,
-                extradata_sha256=made.extradata_sha256,
-                swapped_frames=0,
-            )
-        )
+        segments.append(segment_of(chunk.index, made))
     assert handed == hashes(index)
     assert join(index, segments, tmp_path / "out.mp4", marking={"comment": "altered"}) == ()
     out = probe(tmp_path / "out.mp4")

@@ -30,7 +30,7 @@ from kernels.api import plane_touched
 from kernels.picture import PictureFormat
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
-from scheduler.events import LaneReady, TaskDone, TaskFailed
+from scheduler.events import LaneReady
 from scheduler.hands import HandObservation
 from scheduler.jobs import (
     AnalyseSettings,
@@ -73,17 +73,7 @@ Lane = Callable[[LaneTask], Analysis | Segment]
 def lane(store: ModelStore, **kit: int) -> Lane:
     executor = InlineExecutor(LaneKit(cache_dir=store.cache, **kit))
     assert executor.poll(0) == [LaneReady(lane=0)]
-
-    def run(task: LaneTask) -> Analysis | Segment:
-        executor.start(task, 0)
-        while True:
-            for event in executor.poll(1):
-                if isinstance(event, TaskDone):
-                    return event.result
-                if isinstance(event, TaskFailed):
-                    raise event.error
-
-    return run
+    return executor.run
 
 
 @pytest.fixture(scope="module")

@@ -26,14 +26,12 @@ from benchmarks.known_objects import OBJECTS, Rgb, moving, read_rgb, write_film
 from cluster.appearances import write_appearances
 from cluster.inline import InlineExecutor
 from scheduler.chunks import Chunk
-from scheduler.events import TaskDone, TaskFailed
 from scheduler.jobs import (
     AnalyseSettings,
     AnalyseTask,
     Analysis,
     EncoderSettings,
     JobSpec,
-    LaneTask,
     RenderTask,
     Segment,
     StabilizeSettings,
@@ -79,16 +77,6 @@ class Rendered:
     segments: list[Segment]
 
 
-def run(executor: InlineExecutor, task: LaneTask) -> Analysis | Segment:
-    executor.start(task, 0)
-    while True:
-        for event in executor.poll(1.0):
-            if isinstance(event, TaskFailed):
-                raise event.error
-            if isinstance(event, TaskDone):
-                return event.result
-
-
 def render(
     models: ModelStore,
     samples: dict[str, Path],
@@ -113,14 +101,13 @@ def render(
         masks_output="masks",
     )
     executor = InlineExecutor(LaneKit(cache_dir=models.cache))
-    executor.poll(0)
     edges = [0, *borders, FRAMES]
     chunks = [Chunk(index=n, start=a, stop=b) for n, (a, b) in enumerate(pairwise(edges))]
     halo = analysis_halo(job)
     analyses = []
     for chunk in chunks:
         wide = replace(chunk, warmup=halo, tail=halo)
-        result = run(executor, AnalyseTask(job=job, index=index, chunk=wide, attempt=1))
+        result = executor.run(AnalyseTask(job=job, index=index, chunk=wide, attempt=1))
         assert isinstance(result, Analysis)
         analyses.append(result)
     tables = [pq.read_table(a.faces_path) for a in analyses]
@@ -131,8 +118,7 @@ def render(
         kept = pq.read_table(job.appearances)
     segments = []
     for chunk in chunks:
-        result = run(
-            executor,
+        result = executor.run(
             RenderTask(job=job, index=index, chunk=chunk, attempt=1, faces=1, crop_size=256),
         )
         assert isinstance(result, Segment)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from actors.decoder import Decoder
 from actors.formats import picture_format
-from actors.frames import Frame, FrameHandle, SlotLayout
 from actors.models import ModelStore
+from actors.one_slot import OneSlot
 from actors.prober import probe
 from actors.recognizer import cut
 from actors.sources import embed_pictures, read_picture
@@ -32,18 +32,6 @@ DONORS = {"left": (260, 113, 70, 100), "right": (741, 347, 80, 110)}
 
 QUICK = ("--crop-size", "128", "--preset", "ultrafast")
 """For tests that look at tables only."""
-
-
-class OneSlot:
-    """A ring whose one frame is looked at before the next is asked for."""
-
-    def __init__(self, path: Path) -> None:
-        self._layout = SlotLayout(format=picture_format(probe(path)), faces=0, crop_size=1)
-        self._memory = memoryview(bytearray(self._layout.nbytes))
-
-    def acquire(self, frame_index: int, pts: int) -> Frame:
-        handle = FrameHandle(slot=0, generation=0, frame_index=frame_index, pts=pts)
-        return Frame(handle, self._layout, self._memory)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -153,7 +141,7 @@ def test_each_person_gets_the_right_face_in_every_frame(
     index = probe(swapped[1])
     upright = np.eye(2, 3)
     wrong, looked = [], 0
-    for frame in Decoder(index).decode(0, index.frames, OneSlot(swapped[1])):
+    for frame in Decoder(index).decode(0, index.frames, OneSlot(picture_format(probe(swapped[1])))):
         at = frame.handle.frame_index
         if not apart(film[1][at]):
             continue

@@ -27,14 +27,12 @@ from actors.toolbox import LaneKit, Toolbox
 from benchmarks.standins import standin_store
 from cluster.inline import InlineExecutor
 from scheduler.chunks import Chunk
-from scheduler.events import TaskDone, TaskFailed
 from scheduler.jobs import (
     AnalyseSettings,
     AnalyseTask,
     Analysis,
     EncoderSettings,
     JobSpec,
-    LaneTask,
     RenderTask,
     Segment,
     StabilizeSettings,
@@ -153,16 +151,6 @@ def store(tmp_path_factory: pytest.TempPathFactory, models: ModelStore) -> Model
     return standin_store(tmp_path_factory.mktemp("cache"), names=names, beside=models)
 
 
-def finish(executor: InlineExecutor, task: LaneTask) -> Analysis | Segment:
-    executor.start(task, 0)
-    while True:
-        for event in executor.poll(1):
-            if isinstance(event, TaskDone):
-                return event.result
-            if isinstance(event, TaskFailed):
-                raise event.error
-
-
 def pictures(path: Path) -> list[Bytes]:
     with av.open(str(path)) as film:
         return [frame.to_ndarray(format="bgr24") for frame in film.decode(video=0)]
@@ -188,12 +176,11 @@ def test_a_swap_is_near_the_one_by_hand(
     executor = InlineExecutor(LaneKit(cache_dir=store.cache))
     executor.poll(0)
     chunk = Chunk(index=0, start=0, stop=FRAMES)
-    found = finish(executor, AnalyseTask(job=job, index=index, chunk=chunk, attempt=1))
+    found = executor.run(AnalyseTask(job=job, index=index, chunk=chunk, attempt=1))
     assert isinstance(found, Analysis)
     faces = pq.read_table(found.faces_path)
     pq.write_table(faces, job.tracks)
-    segment = finish(
-        executor,
+    segment = executor.run(
         RenderTask(
             job=job,
             index=index,

@@ -105,7 +105,9 @@ def lane(session: Session, kit: LaneKit) -> Iterator[RayExecutor]:
     """One lane of five processes, up and idle."""
     executor = RayExecutor(session, kit, 1, lane_processes(5))
     try:
-        assert until(executor, LaneReady) == [LaneReady(lane=0)]
+        (ready,) = until(executor, LaneReady)
+        assert isinstance(ready, LaneReady)
+        assert ready.lane == 0
         yield executor
     finally:
         executor.close()
@@ -185,7 +187,9 @@ def test_a_process_killed_at_work_fails_the_task_and_the_lane_comes_back(
     for pid in before.values():
         psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
-    assert until(lane, LaneReady) == [LaneReady(lane=0)]
+    (ready,) = until(lane, LaneReady)
+    assert isinstance(ready, LaneReady)
+    assert ready.lane == 0
     lane.start(replace(task, attempt=2), 0)
     until(lane, TaskDone)
     assert segments(task) == ["000000.a2.mp4"]

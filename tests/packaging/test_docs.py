@@ -1,6 +1,8 @@
 """Links in the documents lead somewhere, and the README names what the program has."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,43 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     assert script.rstrip().endswith("exec make test")
     assert "```\nmake test\n```" in (ROOT / "README.md").read_text("utf-8")
+
+
+def _called(function: ast.expr) -> str:
+    return getattr(function, "attr", getattr(function, "id", ""))
+
+
+def events() -> Iterator[str]:
+    """Names of the events that the commands write, or hand on for what they prepare."""
+    for path in (path for room in ("farm", "cluster") for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                named = node.args and isinstance(node.args[0], ast.Constant)
+                if _called(node.func) in ("event", "_write", "say") and named:
+                    yield node.args[0].value
+            elif isinstance(node, ast.Dict):
+                pairs = zip(node.keys, node.values, strict=True)
+                yield from (
+                    value.value
+                    for key, value in pairs
+                    if isinstance(key, ast.Constant) and key.value == "event"
+                    if isinstance(value, ast.Constant)
+                )
+
+
+def test_every_event_has_one_section() -> None:
+    page = (ROOT / "docs" / "events.md").read_text("utf-8")
+    sections = re.findall(r"^## `([a-z]+)`$", page, re.MULTILINE)
+    assert len(sections) == len(set(sections))
+    assert set(sections) == set(events())
+
+
+def test_every_benchmark_is_named_in_the_documents() -> None:
+    pages = "".join(page.read_text("utf-8") for page in PAGES)
+    programs = [
+        path.name
+        for path in sorted((ROOT / "benchmarks").glob("*.py"))
+        if "ArgumentParser" in path.read_text("utf-8")
+    ]
+    assert len(programs) > 8
+    assert [name for name in programs if name not in pages] == []

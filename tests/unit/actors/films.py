@@ -13,11 +13,13 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
+from actors.encoder import EncodedSegment
 from actors.film import frames_of, open_film, picture_stream
 from actors.formats import picture_format, plane_views, shares_planes, working_pix_fmt
 from actors.frames import Frame, FrameHandle, SlotLayout
 from actors.hashes import frame_hash
 from kernels.picture import PictureFormat
+from scheduler.jobs import Segment
 from scheduler.media import VideoIndex
 
 
@@ -92,6 +94,19 @@ def make_film(
         if fill:
             fill()
     return path
+
+
+def segment_of(chunk: int, made: EncodedSegment) -> Segment:
+    """What a lane would report of an encoder's file in which nothing was swapped."""
+    return Segment(
+        chunk=chunk,
+        path=made.path,
+        frames=made.frames,
+        first_pts=made.first_pts,
+        sha256=made.sha256,
+        extradata_sha256=made.extradata_sha256,
+        swapped_frames=0,
+    )
 
 
 def text_packets(stream: Stream, lines: Sequence[tuple[int, int, bytes]]) -> list[Packet]:

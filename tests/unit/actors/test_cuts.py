@@ -20,11 +20,11 @@ from actors.hashes import frame_hash
 from actors.muxer import check_container, join
 from actors.prober import probe
 from scheduler.errors import EncoderUnavailable, OutputInvalid, SettingInvalid
-from scheduler.jobs import EncoderSettings, Segment
+from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
 from scheduler.output import CutSettings, SoundSettings
 from scheduler.timeline import cut, result_of, shown_frames, span_of
-from tests.unit.actors.films import make_film, ring_for, text_packets
+from tests.unit.actors.films import make_film, ring_for, segment_of, text_packets
 
 FFV1 = EncoderSettings(codec="ffv1")
 X264 = EncoderSettings(preset="ultrafast")
@@ -101,17 +101,7 @@ def rendered(
                 hashes.append(frame_hash(frame.picture))
                 stage.encode(frame)
             made = stage.close()
-        segments.append(
-            Segment(
-                chunk=chunk,
-                path=made.path,
-                frames=made.frames,
-                first_pts=made.first_pts,
-                sha256=made.sha256,
-                extradata_sha256=made.extradata_sha256,
-                swapped_frames=0,
-            )
-        )
+        segments.append(segment_of(chunk, made))
     join(result, segments, out, marking={"comment": "altered"}, sound=sound, span=span)
     return index, probe(out), hashes
 

@@ -23,7 +23,6 @@ from tests.unit.actors.films import paint
 
 INDEX = VideoIndex(
     path="/film.mp4",
-    size_bytes=1,
     container="mov",
     stream=0,
     codec="h264",

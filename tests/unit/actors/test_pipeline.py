@@ -36,6 +36,7 @@ from actors.stages import (
     read_hands,
     slots_needed,
     span,
+    swap_batch,
     swapper_hold,
 )
 from actors.toolbox import LaneKit, Toolbox
@@ -256,11 +257,17 @@ def test_a_render_has_slots_for_the_batch_that_its_swapper_gathers(
     needed = slots_needed(task, kit)
     assert slots <= needed <= MOST_SLOTS
     # With all that may be held back, there is a slot for the frame that is asked for.
-    assert 0 <= swapper_hold(kit) < needed
+    assert 0 <= swapper_hold(kit, kit.batch) < needed
     if batch == 1:
-        assert (needed, swapper_hold(kit)) == (slots, 0)
+        assert (needed, swapper_hold(kit, kit.batch)) == (slots, 0)
     if slots + batch <= MOST_SLOTS:
-        assert swapper_hold(kit) == batch - 1
+        assert swapper_hold(kit, kit.batch) == batch - 1
+
+
+def test_batches_are_smaller_where_memory_has_run_out(task: RenderTask, kit: LaneKit) -> None:
+    kit = replace(kit, batch=8)
+    sizes = [swap_batch(replace(task, batch_divisor=by), kit) for by in (1, 2, 4, 8, 16)]
+    assert sizes == [8, 4, 2, 1, 1]
 
 
 def test_only_the_chunks_own_faces_are_read(task: RenderTask) -> None:

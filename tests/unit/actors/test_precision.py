@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 
-import actors.inference.networks as networks
 from actors.face_networks import analysis_models, readers_of
 from actors.fan import Fan
 from actors.fidelity import (
@@ -29,7 +28,7 @@ from actors.quantizer import Row, quantize
 from benchmarks.standins import build, standin_store
 from scheduler.detection import LandmarkerSettings
 from scheduler.errors import ModelCorrupt, ModelInexact, ModelUnavailable, SettingInvalid
-from scheduler.jobs import AnalyseSettings
+from scheduler.jobs import PRECISIONS, AnalyseSettings
 
 NAME = "inswapper_128"
 
@@ -198,7 +197,7 @@ def test_which_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         resolve_precision(plain, [NAME], "int4")
 
     ready = ready_store(tmp_path / "ready")
-    answers = {asked: resolve_precision(ready, [NAME], asked) for asked in networks.PRECISIONS}
+    answers = {asked: resolve_precision(ready, [NAME], asked) for asked in PRECISIONS}
     assert answers == {"fp32": "fp32", "int8": "int8", "auto": "int8"}
     assert resolve_precision(ready, [], "int8") == "fp32"
     monkeypatch.setattr(OpenVino, "installed", lambda: False)

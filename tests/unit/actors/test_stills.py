@@ -24,7 +24,7 @@ from scheduler.errors import (
 )
 from scheduler.jobs import EncoderSettings, Segment
 from scheduler.output import ImageSettings
-from tests.unit.actors.films import ring_for
+from tests.unit.actors.films import ring_for, segment_of
 
 MARKING = {"comment": "Faces in this picture were altered & marked.", "swapfarm": '{"a": "<b>"}'}
 
@@ -64,15 +64,7 @@ def through(still: Still, out: Path, settings: ImageSettings | None = None) -> P
         for frame in Decoder(index).decode(0, 1, ring_for(index)):
             encoder.encode(frame)
         made = encoder.close()
-    segment = Segment(
-        chunk=0,
-        path=made.path,
-        frames=1,
-        first_pts=made.first_pts,
-        sha256=made.sha256,
-        extradata_sha256=made.extradata_sha256,
-        swapped_frames=0,
-    )
+    segment = segment_of(0, made)
     write_still(still, [segment], out, settings or ImageSettings(), MARKING)
     return out
 

@@ -8,7 +8,6 @@ import pytest
 from actors.registry import Registry
 from actors.swap_needs import check_swap, swap_crop_size, swap_models, wants_target
 from actors.swapper_specs import ENHANCERS, RECOGNISER, SWAPPERS
-from farm.options import swap as options
 from kernels.templates import TEMPLATES
 from scheduler.errors import SettingInvalid
 from scheduler.jobs import EnhancerSettings, SwapSettings
@@ -151,8 +150,3 @@ def test_what_makes_no_sense_is_refused(settings: SwapSettings, what: str) -> No
 def test_what_is_not_used_is_not_checked() -> None:
     check_swap(swap(masks=MaskSettings(types=("box",), areas=(), regions=("no",))))
     check_swap(swap(masks=MaskSettings(types=("model",))))
-
-
-def test_the_command_line_offers_what_there_is() -> None:
-    assert set(options.SWAPPERS) == {"mesh", *SWAPPERS}
-    assert set(options.ENHANCERS) == set(ENHANCERS)

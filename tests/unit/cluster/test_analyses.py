@@ -150,6 +150,16 @@ def test_those_not_used_for_longest_go(tmp_path: Path, job: Path) -> None:
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["d-nobody"]
 
 
+def test_entries_that_were_never_finished_go_after_an_hour(tmp_path: Path, job: Path) -> None:
+    cache = AnalysisCache(tmp_path / "cache", 1 << 30, "swapfarm 1")
+    for name in (".dead.partial", ".busy.partial"):
+        (tmp_path / "cache" / name).mkdir(parents=True)
+    os.utime(tmp_path / "cache" / ".dead.partial", (1, 1))
+    cache.keep("key", [analysis(job, 0, 10)], NOBODY)
+    names = {path.name for path in (tmp_path / "cache").iterdir()}
+    assert names == {".busy.partial", "key-nobody"}
+
+
 def test_half_an_entry_is_none(tmp_path: Path, job: Path) -> None:
     cache = AnalysisCache(tmp_path / "cache", 10**9, "v1")
     cache.keep("k", [analysis(tmp_path / "a", 0, 10)], NOBODY)

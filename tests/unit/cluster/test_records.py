@@ -26,7 +26,7 @@ from scheduler.points import MESH
 from scheduler.tracks import STITCHED_SCHEMA, FaceObservation, to_table
 
 INDEX = VideoIndex(
-    path="film.mp4", size_bytes=1, container="mp4", stream=0, codec="h264", width=64, height=48,
+    path="film.mp4", container="mp4", stream=0, codec="h264", width=64, height=48,
     pix_fmt="yuv420p", time_base=Fraction(1, 25), pts=tuple(range(20)), durations=(1,) * 20,
     keyframes=(0,), average_rate=Fraction(25), colour=ColourTags(),
 )  # fmt: skip

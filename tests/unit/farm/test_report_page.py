@@ -34,7 +34,8 @@ def facts(tracks: int = 2, name: str = HOSTILE, **total: Any) -> dict[str, Any]:
     return {
         "film": f"/films/{name}", "output": f"/films/{name}", "frames": 100, "seconds": 4.0,
         "width": 640, "height": 360, "program": "swapfarm 0.1.0", "swapper": "mesh",
-        "encoder": "libx264", "job_seconds": 9.0, "finished": "2026-01-02T03:04:05Z",
+        "encoder": "libx264", "job_seconds": 9.0, "passed": [[50, 60]],
+        "finished": "2026-01-02T03:04:05Z",
         "borders": [50], "cuts": [], "look_at": [
             {"frame": 7, "time": "0:00:00.280", "track": 0, "why": f"because of {name}"}
         ],
@@ -86,6 +87,7 @@ def test_names_are_text_wherever_they_come_from() -> None:
     assert "10 frames" not in read.words
     assert "not found in this frame" in read.words
     assert "2026-01-02 03:04 UTC" in read.words
+    assert "every attempt failed: frames 50 to 59" in read.words
 
 
 def test_a_crowd_does_not_flood_the_page() -> None:

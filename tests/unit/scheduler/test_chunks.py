@@ -17,7 +17,6 @@ def film(pts: tuple[int, ...], time_base: Fraction, last: int = 1) -> VideoIndex
     gaps = tuple(b - a for a, b in pairwise(pts))
     return VideoIndex(
         path="/film.mp4",
-        size_bytes=1,
         container="mov",
         stream=0,
         codec="h264",

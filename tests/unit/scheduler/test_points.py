@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels.mesh import canonical
 from kernels.mesh.canonical import canonical_face
 from kernels.templates import IBUG_OF_MESH
 from scheduler.errors import LandmarksUnfit
@@ -21,7 +20,7 @@ def test_groups_are_of_the_set_and_apart(points: PointSet) -> None:
     groups = (points.lips, points.chin, points.right_eye, points.left_eye)
     flat = [index for group in groups for index in group]
     assert len(set(flat)) == len(flat)
-    everything = {*flat, *points.bones, *points.outline, *points.eye_corners}
+    everything = {*flat, *points.bones, *points.eye_corners}
     assert everything <= set(range(points.count))
     assert points.eye_corners[0] in points.right_eye
     assert points.eye_corners[1] in points.left_eye
@@ -38,10 +37,6 @@ def test_bones_lie_where_they_do_on_the_canonical_face(points: PointSet) -> None
     chin = face[list(points.chin)].mean(axis=0)
     assert right[0] < lips[0] < left[0], "the person's right is the viewer's left"
     assert right[1] < lips[1] < chin[1]
-
-
-def test_the_meshes_outline_is_its_oval() -> None:
-    assert set(MESH.outline) == set(canonical.OVAL)
 
 
 def test_another_number_of_points_is_refused() -> None:

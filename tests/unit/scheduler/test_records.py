@@ -36,7 +36,13 @@ def stitched(frames: range, shake: float = 0.0) -> pa.Table:
 
 
 def test_records_come_back_from_json() -> None:
-    for record in (RECORD, CAST, REFERENCE, replace(RECORD, source_face=2, people=())):
+    for record in (
+        RECORD,
+        CAST,
+        REFERENCE,
+        replace(RECORD, source_face=2, people=()),
+        replace(RECORD, passed=((3, 9),)),
+    ):
         assert from_json(json.loads(json.dumps(record.to_json()))) == record
 
 

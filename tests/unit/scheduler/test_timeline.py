@@ -22,7 +22,6 @@ def film(
     gaps.append(gaps[-1])
     return VideoIndex(
         path="/film.mp4",
-        size_bytes=1,
         container="mov",
         stream=0,
         codec="h264",

@@ -1,0 +1,183 @@
+"""What a job needs before its film is worked on: models fetched, licences asked, sources read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.face_networks import (
+    CLASSIFIER,
+    RECOGNIZERS,
+    analysis_models,
+    check_faces,
+    models_of,
+    portrait_models,
+    readers_of,
+)
+from actors.fingerprint import analysis_fingerprint
+from actors.inference.networks import resolve_precision
+from actors.licences import check_licences, model_records
+from actors.models import ModelStore
+from actors.sources import classify_sources, embed_pictures, load_sources
+from actors.swap_needs import check_swap, swap_models
+from actors.toolbox import EMBEDDED, HANDS, LaneKit, Toolbox
+from cluster.analyses import AnalysisCache
+from cluster.film_work import Desk
+from cluster.records import RecordBook
+from scheduler.classes import FaceClass
+from scheduler.jobs import MESH_SWAPPER, JobSpec
+from scheduler.provenance import ModelRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Premises:
+    """Where a service finds things and keeps them: the same for all of its jobs."""
+
+    cache_dir: Path
+    """Models and analyses."""
+    state_dir: Path
+    """What jobs leave behind."""
+    analysis_bytes: int = 0
+    """That kept analyses may take; 0: none is kept."""
+    report_bytes: int = 0
+    """That what reports need may take; 0: nothing is kept."""
+    license_policy: str = "any"
+    """Which models may be used: any, or commercial."""
+
+
+class Say(Protocol):
+    """Takes what people should know: the kind of event (docs/events.md), words, facts."""
+
+    def __call__(self, event: str, message: str, /, **facts: str) -> None: ...
+
+
+def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
+    """Container metadata that says, to people and to programs, that faces were altered.
+
+    Args:
+        models: those that the job uses.
+    """
+    program = f"swapfarm {version('swapfarm')}"
+    kind = "picture" if job.still else "video"
+    facts: dict[str, object] = {
+        "altered": "faces",
+        "program": program,
+        "swapper": job.swap.model,
+        "job": job.job_id,
+    }
+    facts["models"] = [
+        {"name": each.name, "sha256": each.sha256, "licence": each.licence} for each in models
+    ]
+    standins = [each.name for each in models if each.standin]
+    if standins:
+        facts["standins"] = standins
+    comment = f"Faces in this {kind} were altered by {program} (swapper: {job.swap.model})."
+    if standins:
+        comment += f" Made with stand-ins that know no faces: {', '.join(standins)}."
+    return {
+        "comment": comment,
+        "swapfarm": json.dumps(facts, sort_keys=True),
+    }
+
+
+def settled(job: JobSpec, store: ModelStore) -> JobSpec:
+    """A job whose precision no lane has to choose.
+
+    Raises:
+        SettingInvalid: it asks for what does not go together.
+    """
+    check_swap(job.swap)
+    check_faces(job)
+    swappers = () if job.swap.model == MESH_SWAPPER else (job.swap.model,)
+    enhancer, landmarker = job.swap.enhancer, job.analysis.landmarker
+    enhancers = (enhancer.model,) if enhancer.model else ()
+    swap = replace(
+        job.swap,
+        precision=resolve_precision(store, swappers, job.swap.precision),
+        enhancer=replace(
+            enhancer, precision=resolve_precision(store, enhancers, enhancer.precision)
+        ),
+    )
+    points = resolve_precision(store, readers_of(landmarker), landmarker.precision)
+    analysis = replace(job.analysis, landmarker=replace(landmarker, precision=points))
+    return replace(job, swap=swap, analysis=analysis)
+
+
+def record_book(premises: Premises) -> RecordBook:
+    """What the last jobs left behind for reports."""
+    return RecordBook(premises.state_dir / "reports", premises.report_bytes)
+
+
+def open_desk(
+    job: JobSpec, premises: Premises, kit: LaneKit, say: Say
+) -> tuple[Desk, list[ModelRecord]]:
+    """The desk of a job, and the models that it uses: known once its sources are checked.
+
+    Raises:
+        ModelError: a model's licence forbids the use that is meant.
+    """
+    store = ModelStore(premises.cache_dir)
+    tools = Toolbox(kit)
+    unused = () if job.occlusion else HANDS
+    models = [name for name in EMBEDDED if name not in unused]
+    models += [*models_of(job), *swap_models(job.swap)]
+    models = list(dict.fromkeys(models))
+    check_licences(models, premises.license_policy, store.registry)
+    marks, used = marking(job), list[ModelRecord]()
+
+    def check_sources(spec: JobSpec) -> None:
+        for name in models:
+            if not store.present(name):
+                why = " (to tell people apart)" if name in portrait_models(job.portraits) else ""
+                say("model", f"fetching {name}{why}", model=name)
+            store.path(name)
+            if store.registry[name].standin:
+                say("note", f"{name} is a stand-in: it knows no faces", model=name)
+        used[:] = model_records(models, store)
+        marks.update(marking(job, used))  # with hashes that are known only now
+        for person, pictures in enumerate(spec.swap.people):
+            if pictures:
+                load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels, person)
+        if spec.faces.references:
+            embed_references(spec)
+
+    def embed_references(spec: JobSpec) -> NDArray[np.float64]:
+        return embed_pictures(
+            spec.faces.references,
+            tools.embedder(spec.recognizer),
+            tools.detector_for(spec.analysis.detector),
+            tools.landmarker_for(spec.analysis.landmarker),
+            tools.kernels,
+        )
+
+    def classify_source(spec: JobSpec) -> FaceClass:
+        sources = load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels)
+        return classify_sources(sources, tools.classifier, tools.kernels)
+
+    analyses = None
+    if premises.analysis_bytes:
+        analyses = AnalysisCache(
+            premises.cache_dir / "analysis",
+            premises.analysis_bytes,
+            analysis_fingerprint(
+                store.registry,
+                (*analysis_models(job.analysis), *HANDS, *RECOGNIZERS.values(), CLASSIFIER),
+            ),
+        )
+    desk = Desk(
+        check_sources=check_sources,
+        note=lambda sentence: say("note", sentence),
+        marking=marks,
+        embed_references=embed_references,
+        classify_source=classify_source,
+        analyses=analyses,
+        records=record_book(premises) if premises.report_bytes else None,
+    )
+    return desk, used

@@ -1,0 +1,71 @@
+"""Where one job stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from scheduler.failure import Failure
+from scheduler.history import Terms
+from scheduler.instructions import JobState
+from scheduler.pace import Pace
+from scheduler.steps import Step
+from scheduler.tasks import Kind, Task, TaskState
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """A job with its steps, and all that was decided about it."""
+
+    terms: Terms
+    turn: int
+    """Order of submission among the user's jobs."""
+    submitted: float
+    priority: int
+    lane_limit: int | None
+    state: JobState = JobState.QUEUED
+    steps: list[Step] = field(default_factory=list)
+    paused: bool = False
+    held: str = ""
+    """Why it cannot be worked on now; empty when it can."""
+    failure: Failure | None = None
+    running: int = 0
+    """Leases on chunks that count."""
+    leases: list[int] = field(default_factory=list)
+    """All that count, in order."""
+    retries: int = 0
+    dropped: int = 0
+    """Deliveries that did not count."""
+    ended: float | None = None
+    paces: dict[Kind, Pace] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.terms.job
+
+    @property
+    def works(self) -> bool:
+        """Whether tasks of it may begin."""
+        return not self.state.ended and not self.paused and not self.held
+
+    @property
+    def full(self) -> bool:
+        return self.lane_limit is not None and self.running >= self.lane_limit
+
+    def task(self, step: int, kind: Kind, chunk: int) -> Task:
+        return self.steps[step].tasks[kind][chunk]
+
+    def pace(self, kind: Kind) -> Pace:
+        return self.paces.setdefault(kind, Pace())
+
+    def passed(self) -> list[tuple[int, int, int]]:
+        """Step and frames [start, stop) of the chunks that keep the source's own frames."""
+        return [
+            (step.number, task.start, task.stop)
+            for step in self.steps
+            for task in step.tasks["render"]
+            if task.passthrough and task.state is TaskState.DONE
+        ]
+
+    def count(self, kind: Kind, state: TaskState) -> int:
+        """Tasks of a kind in a state, over all steps."""
+        return sum(task.state is state for step in self.steps for task in step.tasks[kind])

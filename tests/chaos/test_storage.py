@@ -1,0 +1,125 @@
+"""Disks that fill up, turn read-only or fail at times: a clear end, and the film once they heal."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Farm
+from tests.support.disks import SmallDisk, failing_writes
+from tests.support.faces import SHOTS, face_of_film
+from tests.support.numbered import even_pts, make_film
+from tests.support.oracle import Seen, faults, look
+from tests.support.scene import Scene
+
+SEED = 20261122
+FRAMES = 40
+INLINE = ("--no-ray", "--overwrite", "--no-occlusion", "--no-objects")
+LANES = (*INLINE[1:], "--lanes", "2", "--processes", "2")
+LAYOUTS = pytest.mark.parametrize(
+    "layout",
+    [pytest.param(INLINE, id="inline"), pytest.param(LANES, id="lanes", marks=pytest.mark.ray)],
+)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory, samples: dict[str, Path]) -> Path:
+    shot = face_of_film(samples["single_face"], *SHOTS["single_face"])
+    return make_film(tmp_path_factory.mktemp("film") / "film.mp4", [shot], even_pts(FRAMES))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, film: Path, samples: dict[str, Path]
+) -> Seen:
+    with Scene(tmp_path_factory.mktemp("calm") / "job") as scene:
+        farm = Farm(scene, film, samples["astronaut"], INLINE)
+        assert farm.end() == 0, farm.complaints
+        assert faults(look(farm.output), look(film)) == []
+        return look(farm.output)
+
+
+def moment(farm: Farm, drawn: random.Random) -> tuple[str, int]:
+    """Waits for some moment of the work."""
+    phase, frames = drawn.choice(["analyse", "render"]), drawn.randint(1, FRAMES // 2)
+    farm.wait_for(phase, frames)
+    return phase, frames
+
+
+@pytest.mark.timeout(600)
+@LAYOUTS
+@pytest.mark.parametrize("harm", ["full", "read-only"])
+def test_a_disk_that_takes_no_more_ends_the_job_clearly(
+    harm: str,
+    layout: tuple[str, ...],
+    film: Path,
+    samples: dict[str, Path],
+    undisturbed: Seen,
+    tmp_path: Path,
+) -> None:
+    drawn = random.Random(f"{SEED}{harm}{layout}")
+    work = tmp_path / "disk"
+    work.mkdir()
+    options = (*layout, "--work-dir", str(work))
+    with SmallDisk(work, 8192) as disk, Scene(tmp_path / "job") as scene:
+        farm = Farm(scene, film, samples["astronaut"], options, before=disk.before)
+        when = moment(farm, drawn)
+        if harm == "full":
+            disk.fill()
+        else:
+            disk.read_only()
+        assert farm.end() == 5, (when, farm.complaints)
+        told = farm.events[-1]["code"]
+        assert told == ("storage.full" if harm == "full" else "storage.unwritable"), when
+        assert not farm.output.exists()
+        if harm == "full":
+            assert disk.files() == [], when
+            disk.free()
+        else:
+            disk.writable()  # what could not be removed goes at the next start
+        again = Farm(scene, film, samples["astronaut"], options, before=disk.before)
+        assert again.end() == 0, again.complaints
+        assert faults(look(again.output), look(film), undisturbed) == []
+        assert disk.files() == []
+        assert scene.leftovers([again.output.name], seconds=30) == []
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("layout", "seeds"),
+    [
+        pytest.param(INLINE, range(SEED, SEED + 4), id="inline"),
+        pytest.param(LANES, range(SEED, SEED + 1), id="lanes", marks=pytest.mark.ray),
+        pytest.param(INLINE, range(SEED, SEED + 300), id="inline, long", marks=pytest.mark.slow),
+    ],
+)
+def test_one_write_in_ten_fails(
+    layout: tuple[str, ...],
+    seeds: range,
+    film: Path,
+    samples: dict[str, Path],
+    undisturbed: Seen,
+    tmp_path: Path,
+) -> None:
+    """Each run makes the whole film or none, and says why; the first on a sound disk makes it."""
+    ended = []
+    with Scene(tmp_path / "job") as scene:
+        for seed in seeds:
+            harm = failing_writes(tmp_path, scene.folder, seed)
+            farm = Farm(scene, film, samples["astronaut"], layout, environment=harm)
+            code = farm.end()
+            ended.append(code)
+            if code == 0:
+                assert faults(look(farm.output), look(film), undisturbed) == [], seed
+            else:
+                assert code == 5, (seed, farm.complaints)
+                assert farm.events[-1]["code"] == "storage.unwritable", seed
+                assert not farm.output.exists(), seed
+            farm.output.unlink(missing_ok=True)
+            assert scene.leftovers(seconds=30) == [], seed
+        assert 5 in ended, "no write failed"
+        farm = Farm(scene, film, samples["astronaut"], layout)
+        assert farm.end() == 0, farm.complaints
+        assert faults(look(farm.output), look(film), undisturbed) == []

@@ -1,0 +1,166 @@
+"""A whole job in one process, with lanes that lie, tire and cannot work. No model is needed: what
+cannot be worked on passes without any."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from actors.prober import probe
+from actors.toolbox import LaneKit
+from cluster.admitting import require_room
+from cluster.executor import Executor
+from cluster.inline import InlineExecutor
+from cluster.service import JobService
+from scheduler.errors import (
+    AttemptsExhausted,
+    DiskFull,
+    DoesNotFit,
+    LaneError,
+    SwapfarmError,
+)
+from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed
+from scheduler.jobs import AnalyseTask, Analysis, EncoderSettings, JobSpec, LaneTask, SwapSettings
+from tests.unit.actors.films import make_film
+
+FRAMES = 24
+
+
+@dataclass
+class Lane:
+    """One lane whose answers to tasks are given."""
+
+    answer: Callable[[LaneTask], Analysis | SwapfarmError]
+    asked: list[LaneTask] = field(default_factory=list)
+    told: list[ExecutorEvent] = field(default_factory=lambda: [LaneReady(lane=0)])
+    lanes: int = 1
+
+    def start(self, task: LaneTask, lane: int) -> None:
+        self.asked.append(task)
+        names = {"key": task.key, "attempt": task.attempt, "lane": lane}
+        answer = self.answer(task)
+        if isinstance(answer, SwapfarmError):
+            self.told.append(TaskFailed(**names, error=answer))
+        else:
+            self.told.append(TaskDone(**names, result=answer))
+
+    def stop(self, lane: int, attempt: int) -> None:
+        raise AssertionError(attempt)
+
+    def kill(self, lane: int, why: str) -> None:
+        raise AssertionError(why)
+
+    def poll(self, timeout: float) -> list[ExecutorEvent]:
+        told, self.told = self.told, []
+        return told
+
+    def close(self) -> None:
+        return None
+
+
+class Blind(InlineExecutor):
+    """A real lane that fails whenever it is to look for faces."""
+
+    def __init__(self, kit: LaneKit) -> None:
+        super().__init__(kit)
+        self.refused: list[ExecutorEvent] = []
+
+    def start(self, task: LaneTask, lane: int) -> None:
+        if isinstance(task, AnalyseTask) and not task.passthrough:
+            error = LaneError("it is dark", "light", "wait")
+            self.refused.append(
+                TaskFailed(key=task.key, attempt=task.attempt, lane=lane, error=error)
+            )
+        else:
+            super().start(task, lane)
+
+    def poll(self, timeout: float) -> list[ExecutorEvent]:
+        refused, self.refused = self.refused, []
+        return refused or super().poll(timeout)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> JobSpec:
+    film = make_film(tmp_path / "film.mp4", frames=FRAMES)
+    return JobSpec(
+        job_id="job",
+        media=str(film),
+        output=str(tmp_path / "out.mkv"),
+        folder=str(tmp_path / "work"),
+        swap=SwapSettings(sources=("/nobody.jpg",)),
+        encoder=EncoderSettings(codec="ffv1"),
+        attempts=3,
+    )
+
+
+def service(lanes: Executor, **options: Callable[..., object]) -> JobService:
+    return JobService(
+        open_executor=lambda: lanes,
+        check_sources=lambda _: None,
+        watch=lambda _: None,
+        note=lambda _: None,
+        marking={},
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def lie(task: LaneTask) -> Analysis:
+    frames = task.chunk.frames - 1
+    return Analysis(
+        chunk=task.chunk.index, faces_path="", frames_path="", frames=frames, faces=0, cpu_ms={}
+    )
+
+
+def test_a_lane_that_loses_a_frame_has_as_many_tries_as_one_that_fails(
+    job: JobSpec, tmp_path: Path
+) -> None:
+    lane = Lane(lie)
+    with pytest.raises(AttemptsExhausted, match="23 frames instead of 24"):
+        service(lane).run(job)
+    assert len(lane.asked) == job.attempts
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4"]
+
+
+def test_a_chunk_that_cannot_be_worked_on_fails_or_stays_as_it_was(
+    job: JobSpec, tmp_path: Path
+) -> None:
+    kit = LaneKit(cache_dir=tmp_path / "no models")
+    with pytest.raises(AttemptsExhausted, match="it is dark"):
+        service(Blind(kit)).run(job)
+    assert not Path(job.output).exists()
+    summary = service(Blind(kit)).run(replace(job, on_error="passthrough"))
+    assert summary.passed == ((0, FRAMES),)
+    assert (summary.faces, summary.swapped_frames, summary.frames) == (0, 0, FRAMES)
+    assert probe(job.output).frames == FRAMES
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.mark.parametrize(
+    ("disk", "error", "words"),
+    [
+        (Usage(1 << 40, 1 << 40, 1000), DiskFull, "are left"),
+        (Usage(1000, 0, 1000), DoesNotFit, "is all there is"),
+    ],
+)
+def test_a_job_for_which_there_is_no_room_is_refused_before_any_lane_is_up(
+    job: JobSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    disk: Usage,
+    error: type[SwapfarmError],
+    words: str,
+) -> None:
+    lane = Lane(lie)
+    kit = LaneKit(cache_dir=tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: disk)
+    with pytest.raises(error, match=words):
+        service(lane, admit=lambda work: require_room(work, kit, local=True)).run(job)
+    assert lane.asked == []
+    assert lane.told == [LaneReady(lane=0)]
