@@ -11,8 +11,8 @@ Two runs of the same job. The first is a user's: Ray, lanes as on this machine; 
 ``peak_rss_mb`` (proportional set size of the whole tree) and, held against as many processes as
 there are lanes that run nothing but the swapper (some seconds before and some after, scaled to as
 many faces), the ``floor_ratio``. The second is one process without Ray, in which each run of a
-network is timed apart. It runs twice, over the first quarter of ``--apart-frames``
-and over all of them: ``own_ms_per_frame`` is all CPU time but networks and encoder of the frames by
+network is timed apart. It runs twice, each time in one chunk, over the first quarter
+of ``--apart-frames`` and over all of them: ``own_ms_per_frame`` is all CPU time but networks and encoder of the frames by
 which they differ, so without what is done once for a job (``once_ms``: networks loaded, the face
 laid flat, tables). ``startup_s`` is the time from the command to the first rendered frame, without
 the analysis before it, of the shorter one; the machine code of loops is on disk then, as after any
@@ -290,7 +290,10 @@ def alone_run(
     but networks and encoder, and of the networks."""
     path = Path(job.output)
     job = replace(
-        job, output=str(path.with_stem(f"{path.stem}-{stop}")), cut=CutSettings(stop=stop)
+        job,
+        output=str(path.with_stem(f"{path.stem}-{stop}")),
+        cut=CutSettings(stop=stop),
+        chunk_seconds=600.0,
     )
     with inference_clock() as spent:
         summary = run_job(job, settings, FarmOptions(ray=False), clock)
