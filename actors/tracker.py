@@ -3,7 +3,7 @@
 Keyframes are the frames whose absolute number is a multiple of the interval, and the first and
 last of each shot. There, and only there, the detector runs. Between two keyframes each face is
 carried onward from the one before and back from the one after, both are blended by distance, and
-the mesh looks once at the place that this gives (or, where expression does not matter, the place
+the mesh looks at the place that this gives (or, where expression does not matter, the place
 is the answer). A face that one of two keyframes misses lives from the other as far as flow and
 mesh confirm it, and at most to the missing one.
 

@@ -14,78 +14,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections import defaultdict
 from pathlib import Path
 
-from scheduler.history import Event
-from scheduler.instructions import Instruction, JobState
-from scheduler.ledger import Ledger
-from scheduler.scenario import film_queue
-from scheduler.simulation import Outcome, Simulation
-
-
-class TimedLedger:
-    """A ledger's ``handle`` with the CPU time it takes."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self.seconds = 0.0
-        self.slowest = 0.0
-
-    def handle(self, event: Event, now: float) -> list[Instruction]:
-        began = time.thread_time()
-        out = self._ledger.handle(event, now)
-        took = time.thread_time() - began
-        self.seconds += took
-        self.slowest = max(self.slowest, took)
-        return out
-
-
-def quantile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
-
-
-def fairness(ledger: Ledger, outcome: Outcome) -> float:
-    """Jain's index of the users' lane seconds a second until their last film was done: 1 when all
-    were served at the same rate."""
-    last: defaultdict[str, float] = defaultdict(float)
-    for job in ledger.state.jobs.values():
-        last[job.terms.user] = max(last[job.terms.user], outcome.ended[job.id])
-    rates = [ledger.state.accounts.of(user).seconds / at for user, at in last.items()]
-    return sum(rates) ** 2 / (len(rates) * sum(rate * rate for rate in rates))
-
-
-def measure(nodes: int, jobs: int, seed: int) -> dict[str, float]:
-    scenario = film_queue(seed, nodes, jobs)
-    ledger = Ledger()
-    timed = TimedLedger(ledger)
-    began = time.process_time()
-    outcome = Simulation(scenario, ledger, timed.handle).run()
-    waits = list(outcome.began.values())
-    done = sum(state is JobState.COMPLETED for state in outcome.states.values())
-    return {
-        "nodes": nodes,
-        "jobs": jobs,
-        "seed": seed,
-        "completed": done,
-        "chunks": sum(-(-film.frames // scenario.chunk_frames) for film in scenario.films),
-        "efficiency": outcome.efficiency,
-        "efficiency_to_the_end": outcome.efficiency_to_the_end,
-        "decisions_per_s": outcome.starts / timed.seconds,
-        "events_per_s": outcome.events / timed.seconds,
-        "slowest_event_ms": timed.slowest * 1000,
-        "wasted_fraction": outcome.wasted_fraction,
-        "makespan_s": outcome.seconds,
-        "queue_s": outcome.queue_seconds,
-        "queue_median_s": quantile(waits, 0.5),
-        "queue_p95_s": quantile(waits, 0.95),
-        "fairness": fairness(ledger, outcome),
-        "starts": outcome.starts,
-        "events": outcome.events,
-        "cpu_s": time.process_time() - began,
-    }
+from farm.simulating import lines, measure
 
 
 def main() -> None:
@@ -98,8 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     nodes, jobs = (50, 20) if args.quick else (args.nodes, args.jobs)
     result = measure(nodes, jobs, args.seed)
-    for name, value in result.items():
-        print(f"{name:22} {value:12.4f}" if isinstance(value, float) else f"{name:22} {value:12}")
+    print("\n".join(lines(result)))
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -86,7 +86,7 @@ class FilmWork:
     def __init__(
         self, job: JobSpec, desk: Desk, announce: Callable[[str], None], *, look: bool = True
     ) -> None:
-        self._desk = desk
+        self.desk = desk
         self._announce_to = announce
         self._began = time.monotonic()
         self.phases: dict[str, float] = {}
@@ -121,8 +121,13 @@ class FilmWork:
 
     def announce(self, phase: str) -> None:
         """A part of the work begins."""
-        self.phases[phase] = time.monotonic()
+        self._enter(phase)
         self._announce_to(phase)
+
+    def _enter(self, phase: str) -> None:
+        """Phases stand in the order of their begin: what was only planned before begins again."""
+        self.phases.pop(phase, None)
+        self.phases[phase] = time.monotonic()
 
     def check_output(self) -> tuple[str, ...]:
         """What of the film the result will not have; asked before any work is done."""
@@ -177,11 +182,11 @@ class FilmWork:
         ratio = float(self.index.sample_aspect_ratio)
         display = display_affine(self.index.width, self.index.height, ratio, self.index.rotation)
         references = None
-        if job.faces.references and self._desk.embed_references is not None:
-            references = self._desk.embed_references(job)
+        if job.faces.references and self.desk.embed_references is not None:
+            references = self.desk.embed_references(job)
         wanted = job.faces.wanted
-        if wanted.auto and self._desk.classify_source is not None:
-            wanted = wanted.like(self._desk.classify_source(job))
+        if wanted.auto and self.desk.classify_source is not None:
+            wanted = wanted.like(self.desk.classify_source(job))
         stitch = FilmStitch(analyses, cuts, display)
         self.stitched = stitch.write(job, references, self.census.add, wanted=wanted)
         self.cuts = tuple(map(int, cuts))
@@ -198,17 +203,24 @@ class FilmWork:
         self._begin("render", chunks)
         return chunks
 
+    def take_plan(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Take where the renders' borders are, of a film that is rendered but not stitched here."""
+        self.chunks["render"] = tuple(
+            Chunk(index=number, start=start, stop=stop)
+            for number, (start, stop) in enumerate(ranges)
+        )
+
     def _join(self) -> None:
         self.announce("join")
         job = self.job
         if self._still is not None:
-            write_still(self._still, self._film(), Path(job.partial), job.image, self._desk.marking)
+            write_still(self._still, self._film(), Path(job.partial), job.image, self.desk.marking)
         else:
             join(
                 self.result,
                 self._film(),
                 Path(job.partial),
-                marking=self._desk.marking,
+                marking=self.desk.marking,
                 sound=job.sound,
                 span=span_of(self.whole, self.index),
             )
@@ -232,7 +244,7 @@ class FilmWork:
 
     def _begin(self, kind: Kind, chunks: tuple[Chunk, ...]) -> None:
         self.chunks[kind] = chunks
-        self.phases[kind] = time.monotonic()
+        self._enter(kind)
 
     # Tasks of lanes
 
@@ -283,7 +295,7 @@ class FilmWork:
     # What stays
 
     def _find_analysis(self) -> None:
-        cache, job = self._desk.analyses, self.job
+        cache, job = self.desk.analyses, self.job
         if cache is None:
             return
         found = cache.find(
@@ -294,7 +306,7 @@ class FilmWork:
             folder=Path(job.folder),
         )
         if found is not None and found.frames == self.index.frames:
-            self._desk.note("analysis from cache")
+            self.desk.note("analysis from cache")
             self.use(found)
 
     def _key_in(self, cache: AnalysisCache) -> str:
@@ -309,7 +321,7 @@ class FilmWork:
         self.chunks["analyse"] = (Chunk(index=0, start=0, stop=self.index.frames),)
 
     def _keep_analyses(self) -> None:
-        cache = self._desk.analyses
+        cache = self.desk.analyses
         # What was not looked at must not be believed another time.
         if cache is None or self.cached or self.passed:
             return
@@ -317,11 +329,11 @@ class FilmWork:
         try:
             cache.keep(self._key_in(cache), analyses, self.job.portraits)
         except OSError as error:
-            self._desk.note(f"the analysis could not be kept for another time ({error.strerror})")
+            self.desk.note(f"the analysis could not be kept for another time ({error.strerror})")
 
     def keep_record(self, summary: JobSummary) -> None:
         """Leave behind what a report needs, where the job asks for it."""
-        records = self._desk.records
+        records = self.desk.records
         if records is None or not self.job.report or self.stitched is None:
             return
         try:
@@ -338,7 +350,7 @@ class FilmWork:
                 passed=summary.passed,
             )
         except OSError as error:
-            self._desk.note(f"`farm report` will not know this job ({error.strerror or error})")
+            self.desk.note(f"`farm report` will not know this job ({error.strerror or error})")
 
     def summary(self, retries: int, rendered_as_is: tuple[tuple[int, int], ...]) -> JobSummary:
         """What was done, once all is.

@@ -10,6 +10,7 @@ from actors.pipeline import StageRun, lane_processes, merge
 from actors.threads import limit_threads
 from actors.toolbox import LaneKit, Toolbox
 from cluster.failures import as_error
+from kernels.warm import warm_up
 from scheduler.errors import Cancelled
 from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed, TaskProgress
 from scheduler.jobs import Analysis, LaneTask, Segment
@@ -20,6 +21,7 @@ class InlineExecutor:
 
     def __init__(self, kit: LaneKit) -> None:
         limit_threads(kit.threads)
+        warm_up()
         self._tools = Toolbox(kit)
         self._told = False
         self._gone: list[ExecutorEvent] = []

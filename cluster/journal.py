@@ -69,7 +69,7 @@ class Entry:
 
 
 class Journal:
-    """One journal file, open for writing.
+    """One journal file, open for writing. For one thread at a time.
 
     Args:
         path: made if it is not there.
@@ -86,7 +86,10 @@ class Journal:
     ) -> None:
         self._path = path
         with self._errors():
-            self._base = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+            # Several threads may use it, one after the other: whoever does holds a lock.
+            self._base = sqlite3.connect(
+                path, isolation_level=None, timeout=5.0, check_same_thread=False
+            )
             try:
                 self._base.execute("PRAGMA journal_mode=WAL")
                 self._base.execute("PRAGMA synchronous=FULL")

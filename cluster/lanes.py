@@ -36,10 +36,14 @@ _OPTIONS: Final[dict[str, Any]] = {
     "max_task_retries": 0,
 }
 _Shell: Final[Any] = ray.remote(**_OPTIONS)(StageShell)
+GROUPS: Final = "swapfarm-lane-"
+"""How the names of lanes' placement groups begin."""
 _ASK: Final = 0.4
 """Seconds between two questions for progress."""
 _GRACE: Final = 30.0
 """Seconds that processes have to give up a task that has failed, before the lane is killed."""
+_SMALL: Final = 4000
+"""Frames of a film whose index Ray sends with a call, as it does up to 100 kB."""
 _DEATH: Final = 5.0
 """Seconds to wait for killed processes to be gone, before their files are removed."""
 
@@ -51,7 +55,14 @@ class Lane:
     and whoever waits for them hands each to `settle` when it is done.
     """
 
-    def __init__(self, number: int, kit: LaneKit, processes: Processes, cpus: float) -> None:
+    def __init__(
+        self,
+        number: int,
+        kit: LaneKit,
+        processes: Processes,
+        cpus: float,
+        groups: str = GROUPS,
+    ) -> None:
         self.number = number
         self.lost: SwapfarmError | None = None
         """Why the lane is gone, once it is."""
@@ -66,7 +77,9 @@ class Lane:
         self._beats: dict[int, int] = {}
         """Signs of life of each process, in the task under way."""
 
-        self._group = placement_group([{"CPU": cpus}], strategy="STRICT_PACK")
+        self._group = placement_group(
+            [{"CPU": cpus}], strategy="STRICT_PACK", name=f"{groups}{self._token}"
+        )
         strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
         # Ray counts in ten-thousandths: the shares of all processes must fit the bundle.
         share = math.floor(cpus / len(processes) * 10_000) / 10_000
@@ -94,8 +107,9 @@ class Lane:
     def start(self, task: LaneTask, now: float) -> None:
         """Sets all processes that the task needs to work. The lane must be ready and idle."""
         self._task, self._reports, self._beats = task, {}, {}
-        # Once into the object store, not once for each process: a film's index may be large.
-        shared = ray.put(task)
+        # A large index goes into the object store once, not once for each process. Small ones do
+        # not need it, and Ray ends this very process when it finds the store dead.
+        shared = task if task.index.frames <= _SMALL else ray.put(task)
         for process in row_of(self._processes, task):
             self._calls[self._shells[process].run.remote(shared, self._run_name(task))] = (
                 "run",

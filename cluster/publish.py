@@ -11,7 +11,7 @@ from actors.segments import sync_folder
 from actors.whole_file import whole_file
 from cluster.storage import Storage
 from scheduler.errors import StorageError
-from scheduler.jobs import Segment
+from scheduler.jobs import JobSpec, Segment
 from scheduler.media import VideoIndex
 from scheduler.places import Destination
 
@@ -19,6 +19,12 @@ from scheduler.places import Destination
 def partial_of(path: Path) -> Path:
     """Where a list beside the film is written before it gets its name."""
     return path.with_name(f".{path.name}.partial")
+
+
+def partials_of(job: JobSpec) -> list[Path]:
+    """All that is written beside the film's place before it gets its name."""
+    extras = (path for path in (job.hashes_output, job.masks_output) if path)
+    return [Path(job.partial), *(partial_of(Path(path)) for path in extras)]
 
 
 def publish_hashes(index: VideoIndex, segments: Sequence[Segment], path: Path) -> None:

@@ -10,7 +10,7 @@ import ray
 
 from actors.pipeline import STAGES, Processes
 from actors.toolbox import LaneKit
-from cluster.lanes import Lane
+from cluster.lanes import GROUPS, Lane
 from cluster.session import Session
 from scheduler.errors import ClusterUnreachable, LaneDied
 from scheduler.events import ExecutorEvent, LaneLost, LaneReady, TaskFailed
@@ -31,14 +31,23 @@ class RayExecutor:
         kit: settings of the lanes' processes.
         lanes: how many; the CPUs of the cluster are shared out to them evenly, one each at most.
         processes: the stages that each process of a lane hosts.
+        groups: how the names of the lanes' placement groups begin.
     """
 
-    def __init__(self, session: Session, kit: LaneKit, lanes: int, processes: Processes) -> None:
+    def __init__(
+        self,
+        session: Session,
+        kit: LaneKit,
+        lanes: int,
+        processes: Processes,
+        groups: str = GROUPS,
+    ) -> None:
         if sum(processes, ()) != STAGES:
             raise ValueError(f"a lane has each of {STAGES} once, in this order, not {processes}")
         self._session = session
         self._kit = kit
         self._processes = processes
+        self._groups = groups
         self._cpus = min(1.0, math.floor(session.cpus / lanes * 10_000) / 10_000)
         self._lanes = [self._build(number) for number in range(lanes)]
         self._builds = [1] * lanes
@@ -140,7 +149,7 @@ class RayExecutor:
         return events
 
     def _build(self, number: int) -> Lane:
-        return Lane(number, self._kit, self._processes, self._cpus)
+        return Lane(number, self._kit, self._processes, self._cpus, self._groups)
 
     def _settle(
         self, calls: dict[Any, Lane], timeout: float, so_far: list[ExecutorEvent]

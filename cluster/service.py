@@ -21,7 +21,7 @@ from cluster.executor import Executor
 from cluster.film_work import Desk, FilmWork
 from cluster.folders import claim, release
 from cluster.lane_reports import LaneReports
-from cluster.publish import partial_of
+from cluster.publish import partials_of
 from cluster.records import RecordBook
 from cluster.stitching import Stitched
 from scheduler.census import Census
@@ -179,9 +179,7 @@ class JobService:
         self._ledger = Ledger()
         self._reports = LaneReports(self._ledger)
         self._tally = None
-        folder, partials = Path(job.folder), [Path(job.partial)]
-        extras = [path for path in (job.hashes_output, job.masks_output) if path]
-        partials += [partial_of(Path(path)) for path in extras]
+        folder, partials = Path(job.folder), partials_of(job)
         claim(folder, partials)
         kept = False
         try:

@@ -28,6 +28,7 @@ import psutil
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 import cluster
 from scheduler.errors import ClusterUnreachable
@@ -40,7 +41,9 @@ _STORE: Final = 80 << 20
 """Bytes of Ray's object store (its minimum is 75 MiB): no frame ever goes there."""
 _SERVERS: Final = frozenset({"raylet", "gcs_server"})
 """Of Ray's processes those without which nothing goes on."""
+_NEAR: Final = ("127.0.0.1", "localhost", "[::1]")
 _TOKEN: Final = "RAY_AUTH_TOKEN"
+_TOKEN_MODE: Final = "RAY_AUTH_MODE"
 _LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Off, Ray binds to the loopback interface alone, on every system. It is read by each process of
 Ray from its environment, by this one at the import of Ray: hence the constant below, too."""
@@ -59,25 +62,43 @@ class Session:
         self._own_cpus = cpus
 
     @classmethod
-    def open(cls, address: str | None = None, *, cpus: int | None = None) -> Self:
+    def open(cls, address: str | None = None, *, cpus: int | None = None, token: str = "") -> Self:
         """Joins the cluster at ``address`` or RAY_ADDRESS; without either starts one of our own.
 
         Args:
             address: HOST:PORT of a cluster's head; "local" starts one whatever RAY_ADDRESS says.
             cpus: that a Ray of our own shares out; None: the cores this process may run on.
+            token: of the cluster; empty: RAY_AUTH_TOKEN, if it wants one.
 
         Raises:
             ClusterUnreachable: nobody answers at the address, or Ray does not start here.
         """
         address = cls.address(address)
+        if token:
+            _use_token(token)
         if address == LOCAL:
             return cls._start(cpus or len(os.sched_getaffinity(0)))
         return cls._join(address)
+
+    @property
+    def token(self) -> str:
+        """What callers of a Ray of our own must have."""
+        return os.environ.get(_TOKEN, "")
+
+    @property
+    def head(self) -> str:
+        """HOST:PORT at which others join."""
+        return str(ray.get_runtime_context().gcs_address)
 
     @staticmethod
     def address(given: str | None = None) -> str:
         """Where `open` would join; ``LOCAL``: nowhere, it would start a Ray of our own."""
         return given or os.environ.get("RAY_ADDRESS") or LOCAL
+
+    @classmethod
+    def inside(cls) -> Self:
+        """The cluster that this process is a part of. Not to be closed."""
+        return cls(local=False, folder=None, lock=-1)
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +189,9 @@ class Session:
         try:
             # Ray itself would try for a minute, then end in a riddle.
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-            with _ray_starts():
+            # Ray would look for the loopback's address on the network.
+            near = _on_loopback() if host in _NEAR else contextlib.nullcontext()
+            with _ray_starts(), near:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # as above
             raise ClusterUnreachable(
@@ -183,6 +206,14 @@ class Session:
 def _node() -> Any:
     """Ray's own view of the servers that this process started; None without any."""
     return ray_worker._global_node
+
+
+def _use_token(token: str) -> None:
+    """Make Ray show a token from now on; it has read another one, or none, at its import."""
+    os.environ[_TOKEN] = token
+    os.environ[_TOKEN_MODE] = "token"
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextlib.contextmanager
@@ -264,14 +295,25 @@ def sweep_sessions() -> None:
 
 
 def _end_writers(folder: Path, processes: Iterable[psutil.Process]) -> None:
-    """Kills those of some processes that still have a file of a dead session open: its agents."""
+    """Kills those of some processes that were started for a dead session: its agents and workers.
+
+    Those that have only joined it, as who asks a farm does, may have files of it open, too.
+    """
     for process in processes:
         try:
-            ours = process.pid == os.getpid()  # Ray leaves a log of its own open in it
-            if not ours and any(f.path.startswith(f"{folder}/") for f in process.open_files()):
+            if process.pid != os.getpid() and _started_for(folder, process):
                 process.kill()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # gone by itself, or another user's
+
+
+def _started_for(folder: Path, process: psutil.Process) -> bool:
+    command = process.cmdline()
+    if any(f"{folder}/" in argument for argument in command):
+        return True
+    # Workers write their actor's name over their command.
+    worker = bool(command) and command[0].startswith("ray::")
+    return worker and any(file.path.startswith(f"{folder}/") for file in process.open_files())
 
 
 def _remove(folder: Path, lock: int) -> None:

@@ -13,6 +13,7 @@ from actors.pipeline import Processes, StageReport, StageRun
 from actors.threads import limit_threads
 from actors.toolbox import LaneKit, Toolbox
 from cluster.failures import as_error
+from kernels.warm import warm_up
 from scheduler.errors import SwapfarmError
 from scheduler.jobs import LaneTask
 
@@ -36,6 +37,7 @@ class StageShell:
 
     def __init__(self, kit: LaneKit, processes: Processes, process: int) -> None:
         limit_threads(kit.threads)
+        warm_up()
         self._tools = Toolbox(kit)
         self._processes = processes
         self._process = process

@@ -11,12 +11,12 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from farm.commands import bench, doctor, jobs, models, nodes, service
 from farm.commands import config as config_command
-from farm.commands import doctor, models
 from farm.commands.batch import batch
 from farm.commands.faces import faces
 from farm.commands.report import report
@@ -25,6 +25,9 @@ from farm.config import load_settings
 from farm.options.flags import spread
 from farm.progress import JsonDisplay, printable
 from scheduler.errors import SettingInvalid, SwapfarmError
+
+FARM: Final = "A farm for many jobs"
+"""Heading of the commands on the service."""
 
 app = typer.Typer(
     name="farm",
@@ -74,6 +77,7 @@ def farm(
     - `farm batch -s 'faces/*.jpg' -t 'films/*.mp4' -o 'out/{target_name}{target_extension}'`: many
     - `farm report film.swapped.mp4`: how good the result is, in numbers and as a page
     - `farm config show`: every setting, and where its value comes from
+    - `farm up`, `farm submit ... --detach`, `farm jobs`: a farm that takes many jobs
     - `farm models list`: models, their licences, and what is here
 
     Swap only faces of people who agreed to it; results are marked as altered.
@@ -91,6 +95,25 @@ app.command("report")(report)
 app.add_typer(models.app, name="models")
 app.add_typer(config_command.app, name="config")
 app.command("doctor")(doctor.doctor)
+app.command("up", rich_help_panel=FARM)(service.up)
+app.command("down", rich_help_panel=FARM)(service.down)
+for _verb in (
+    jobs.jobs,
+    jobs.show,
+    jobs.watch,
+    jobs.logs,
+    jobs.pause,
+    jobs.resume,
+    jobs.cancel,
+    jobs.retry,
+    jobs.requeue,
+    jobs.priority,
+    jobs.rm,
+):
+    app.command(_verb.__name__, rich_help_panel=FARM)(_verb)
+app.add_typer(nodes.app, name="nodes", rich_help_panel=FARM)
+app.add_typer(bench.app, name="bench", rich_help_panel=FARM)
+app.add_typer(service.journal, name="journal", rich_help_panel=FARM)
 
 
 def _report(error: SwapfarmError, as_json: bool) -> int:

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import appearance_loops as loops
 from kernels.mesh.unwrap import Places
-from kernels.mesh.warp import resample
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -128,21 +128,17 @@ def foreign(rgb: Bytes, places: Places, appearance: Appearance) -> Flags | None:
         appearance: of the face.
     Returns: bool [s, s]; it may be true off the face where the object goes on. None: no object.
     """
-    middle = cv2.split(resample(appearance.middle, places.u, places.v))
-    reach = cv2.split(resample(appearance.reach, places.u, places.v))
-    seen = cv2.split(features(cast(Bytes, cv2.GaussianBlur(rgb, (0, 0), 0.8))))
-    skin = places.skin & (reach[0] < _NOWHERE / 2)
-    weak, sure = np.zeros_like(places.u), np.zeros_like(places.u)
-    for channel, unit in enumerate(UNIT):
-        off = seen[channel] - middle[channel]
-        gain = _middle(off[skin], float(GAIN[channel]))
-        off -= gain
-        weak += np.maximum(np.abs(off) - reach[channel], 0) ** 2 / unit**2
-        if channel < len(appearance.low):
-            # What opens and shuts may have any colour that the face has, or none.
-            value = seen[channel] - gain
-            high, low = value - appearance.high[channel], appearance.low[channel] - value
-            sure += np.maximum(np.maximum(high, low), 0) ** 2 / unit**2
+    shape = (3, *places.u.shape)
+    seen, off, wide = (np.empty(shape, np.float32) for _ in range(3))
+    soft = cast(Bytes, cv2.GaussianBlur(rgb, (0, 0), 0.8))
+    loops.compare(
+        soft, _LOGS, places.u, places.v, appearance.middle, appearance.reach, seen, off, wide
+    )
+    skin = places.skin & (wide[0] < _NOWHERE / 2)
+    gains = np.array([_middle(each[skin], most) for each, most in zip(off, GAIN, strict=True)])
+    weak, sure = np.empty_like(places.u), np.empty_like(places.u)
+    # What opens and shuts may have any colour that the face has, or none.
+    loops.strangeness(seen, off, wide, gains, appearance.low, appearance.high, UNIT, weak, sure)
     certain = places.inside & (np.where(places.changing, sure, weak) > 1)
     least = SMALLEST * places.inside.sum()
     if certain.sum() < least:

@@ -76,8 +76,10 @@ class CpuKernels:
         )
         part = np.s_[box.y0 : box.y1, box.x0 : box.x1]
         levels, curve = mask_levels(mask[part]), self._curve(picture.format.transfer)
-        own = self._crop(picture, to_frame, box) if before is None else before[part]
-        codes = self._changes(own, crop[part], levels, curve, picture.format, box, size)
+        # Of the caller's crop the part is read in place.
+        place = (0, 0) if before is None else (box.y0, box.x0)
+        own = self._crop(picture, to_frame, box) if before is None else before
+        codes = self._changes(own, place, crop[part], levels, curve, picture.format, box, size)
         touched = _touched(mask, affine, roi)
         self._add(picture, codes, affine, roi, touched)
         return Patch(roi=roi, touched=touched)
@@ -119,6 +121,7 @@ class CpuKernels:
     def _changes(
         self,
         before: Image,
+        place: tuple[int, int],
         after: Image,
         levels: list[Samples],
         curve: TransferTables,
@@ -127,13 +130,18 @@ class CpuKernels:
         size: int,
     ) -> Samples:
         """[planes, size, size] how the codes change at crop resolution: R'G'B' blended in light
-        over the mask, measured in the signal; zero outside ``box``."""
-        light, difference = np.empty((2, *levels[0].shape, 3), np.float32)
-        loops.light_changes(before, after, curve.linear, light, difference)
-        brought = blend(difference, levels)
+        over the mask, measured in the signal; zero outside ``box``, which lies at ``place`` (y, x)
+        of ``before``."""
+        rows, columns = levels[0].shape
+        flat = np.ascontiguousarray(before).reshape(len(before), -1)
+        light, difference = np.empty((2, rows, 3 * columns), np.float32)
+        loops.light_changes(flat, after, *place, curve.linear, light, difference)
+        brought = blend(difference.reshape(rows, columns, 3), levels).reshape(rows, -1)
         codes = np.zeros((fmt.planes, size, size), np.float32)
         _, encode = self._coding(fmt)
-        loops.code_changes(brought, light, before, curve.from_root, encode, box.x0, box.y0, codes)
+        loops.code_changes(
+            brought, light, flat, *place, box.y0, box.x0, curve.from_root, encode, codes
+        )
         return codes
 
     def _add(
@@ -176,8 +184,7 @@ def _frame_roi(support: Roi, to_frame: Affine, fmt: PictureFormat) -> Roi:
     empty = Roi(x0=0, y0=0, x1=0, y1=0)
     if support.empty:
         return empty
-    steps = np.hypot(*np.linalg.inv(to_frame[:, :2]).T)
-    reach = 1.0 + float(steps.max())
+    reach = 1.0 + float(np.hypot(*invert(to_frame)[:, :2]).max())
     xs, ys = (support.x0 - reach, support.x1 + reach), (support.y0 - reach, support.y1 + reach)
     corners = apply(to_frame, [[x, y] for x in xs for y in ys])
     low, high = np.floor(corners.min(0)), np.ceil(corners.max(0)) + 1

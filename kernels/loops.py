@@ -247,6 +247,25 @@ def sample_means(
 
 
 @compiled
+def means(source: Plane | Samples, kx: int, ky: int, out: Samples) -> None:
+    """Means of ``kx`` x ``ky`` samples, added up column by column of a block."""
+    rows, columns = out.shape
+    share = np.float32(1 / (kx * ky))
+    sums = np.empty(columns * kx, np.float32)
+    for i in range(rows):
+        for j in range(len(sums)):
+            sums[j] = np.float32(source[i * ky, j])
+        for other in range(1, ky):
+            for j in range(len(sums)):
+                sums[j] += np.float32(source[i * ky + other, j])
+        for j in range(columns):
+            total = sums[U(j * kx)]
+            for other in range(1, kx):
+                total += sums[U(j * kx + other)]
+            out[i, j] = total * share
+
+
+@compiled
 def to_rgb(first: Samples, second: Samples, third: Samples, matrix: Samples, out: Samples) -> None:
     """Codes of three planes [h, w] -> R'G'B' [h, w, 3] clipped to 0..1, by a matrix [3, 4]."""
     for i in range(out.shape[0]):
@@ -299,38 +318,56 @@ def survey(crop: Samples, mask: Samples) -> tuple[bool, int, int, int, int]:
 
 @compiled
 def light_changes(
-    before: Samples, after: Samples, table: Samples, light: Samples, difference: Samples
+    before: Samples,
+    after: Samples,
+    y0: int,
+    x0: int,
+    table: Samples,
+    light: Samples,
+    difference: Samples,
 ) -> None:
-    """Linear light of ``before`` [h, w, >= 3], and how far that of ``after`` (clipped) lies off."""
+    """Linear light of a part of ``before`` [h, 3 w] from (x0, y0) on, and how far that of ``after``
+    (clipped) lies off it.
+
+    Args:
+        after: [rows, columns, >= 3], the part.
+        table: of ``kernels.colour.TransferTables``.
+        light, difference: [rows, 3 columns], filled.
+    """
     most = np.float32(len(table) - 1)
-    rows, columns = light.shape[:2]
+    rows, columns = light.shape
+    own, new = np.empty(columns, np.int32), np.empty(columns, np.int32)
+    # Each step in a loop of its own: all but the look-ups then take many values at a time.
     for i in range(rows):
         for j in range(columns):
-            for k in range(3):
-                value = before[i, j, k]
-                value = value if value > ZERO else ZERO
-                value = value if value < ONE else ONE
-                own = table[U(np.int32(value * most + HALF))]
+            value = before[y0 + i, 3 * x0 + j]
+            value = value if value > ZERO else ZERO
+            value = value if value < ONE else ONE
+            own[j] = np.int32(value * most + HALF)
+        for k in range(3):
+            for j in range(columns // 3):
                 value = after[i, j, k]
                 value = value if value > ZERO else ZERO
                 value = value if value < ONE else ONE
-                light[i, j, k] = own
-                difference[i, j, k] = table[U(np.int32(value * most + HALF))] - own
+                new[3 * j + k] = np.int32(value * most + HALF)
+        for j in range(columns):
+            here = table[U(own[j])]
+            light[i, j] = here
+            difference[i, j] = table[U(new[j])] - here
 
 
 @compiled
 def blend_level(
     fine: Samples, expanded: Samples, level: Samples, brought: Samples, out: Samples
 ) -> None:
-    """One level of a Laplacian blend, [h, w, 3]: the band times its mask [h, w], and what the
+    """One level of a Laplacian blend, [h, 3 w]: the band times its mask [h, w], and what the
     coarser levels bring."""
     rows, columns = level.shape
     for i in range(rows):
         for j in range(columns):
             share = level[i, j]
-            for k in range(3):
-                band = (fine[i, j, k] - expanded[i, j, k]) * share
-                out[i, j, k] = band + brought[i, j, k]
+            for at in range(3 * j, 3 * j + 3):
+                out[i, at] = (fine[i, at] - expanded[i, at]) * share + brought[i, at]
 
 
 @compiled
@@ -338,37 +375,39 @@ def code_changes(
     brought: Samples,
     light: Samples,
     before: Samples,
+    y0: int,
+    x0: int,
+    at_y: int,
+    at_x: int,
     from_root: Samples,
     matrix: Samples,
-    x0: int,
-    y0: int,
     codes: Samples,
 ) -> None:
-    """What light brought to light changes in the codes of planes [planes, S, S] from (x0, y0) on.
+    """What light brought to light changes in the codes of planes.
 
     Args:
-        brought, light: [h, w, 3].
-        before: [h, w, >= 3] R'G'B' of ``light``.
+        brought, light: [rows, 3 columns].
+        before: [h, 3 w] R'G'B' of ``light``, from (x0, y0) on.
+        at_y, at_x: where in the planes.
         from_root: of ``kernels.colour.TransferTables``.
         matrix: [planes, 3] R'G'B' -> codes.
+        codes: [planes, S, S], filled from there on.
     """
     most = np.float32(len(from_root) - 1)
-    rows, columns = brought.shape[:2]
-    at, change = np.empty((columns, 3), np.int32), np.empty((columns, 3), np.float32)
+    rows, columns = brought.shape
+    at, change = np.empty(columns, np.int32), np.empty(columns, np.float32)
     for i in range(rows):
         for j in range(columns):
-            for k in range(3):
-                value = brought[i, j, k] + light[i, j, k]
-                value = value if value > ZERO else ZERO
-                value = value if value < ONE else ONE
-                at[j, k] = np.int32(math.sqrt(math.sqrt(value)) * most + HALF)
+            value = brought[i, j] + light[i, j]
+            value = value if value > ZERO else ZERO
+            value = value if value < ONE else ONE
+            at[j] = np.int32(np.sqrt(np.sqrt(value)) * most + HALF)
         for j in range(columns):
-            for k in range(3):
-                moved = from_root[U(at[j, k])] - before[i, j, k]
-                change[j, k] = moved if brought[i, j, k] != ZERO else ZERO
+            moved = from_root[U(at[j])] - before[y0 + i, 3 * x0 + j]
+            change[j] = moved if brought[i, j] != ZERO else ZERO
         for plane in range(len(codes)):
             red, green, blue = matrix[plane, 0], matrix[plane, 1], matrix[plane, 2]
-            for j in range(columns):
-                codes[plane, y0 + i, x0 + j] = (change[j, 0] * red + change[j, 1] * green) + change[
-                    j, 2
-                ] * blue
+            for j in range(columns // 3):
+                codes[plane, at_y + i, at_x + j] = (
+                    change[U(3 * j)] * red + change[U(3 * j + 1)] * green
+                ) + change[U(3 * j + 2)] * blue

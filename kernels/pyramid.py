@@ -59,9 +59,14 @@ def blend(difference: Samples, levels: Sequence[Samples]) -> Samples:
     for fine, coarse, level in zip(fines[-2::-1], fines[:0:-1], levels[-2::-1], strict=True):
         expanded, brought = _expand(coarse, fine), _expand(total, fine)
         total = np.empty_like(fine)
-        loops.blend_level(fine, expanded, level, brought, total)
+        loops.blend_level(_flat(fine), _flat(expanded), level, _flat(brought), _flat(total))
     return total
 
 
 def _expand(coarse: Samples, like: Samples) -> Samples:
     return cast(Samples, cv2.pyrUp(coarse, dstsize=(like.shape[1], like.shape[0])))
+
+
+def _flat(picture: Samples) -> Samples:
+    """[h, w, 3] as [h, 3 w], the same memory."""
+    return picture.reshape(len(picture), -1)

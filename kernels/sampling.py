@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kernels import loops
 from kernels.dither import THRESHOLDS
-from kernels.geometry import Affine, apply, compose, invert, resize
+from kernels.geometry import Affine, compose, invert, resize
 from kernels.picture import Plane, Roi
 
 ALIAS_LIMIT = 1.5
@@ -164,11 +164,8 @@ class Level:
         height, width = source.shape
         size = (-(-width // kx), -(-height // ky))
         to_level = compose(invert(resize(kx, ky)), to_source)
-        left, right, upper, lower = box.x0 - 0.5, box.x1 - 0.5, box.y0 - 0.5, box.y1 - 0.5
-        reach = apply(to_level, [[left, upper], [right, upper], [left, lower], [right, lower]])
-        last = np.array(size) - 1
-        x0, y0 = (int(v) for v in np.clip(np.floor(reach.min(0)) - 1, 0, last))
-        x1, y1 = (int(v) + 1 for v in np.clip(np.ceil(reach.max(0)) + 2, 0, last))
+        x0, x1 = _extent(to_level[0], box, size[0])
+        y0, y1 = _extent(to_level[1], box, size[1])
         border = cv2.BORDER_CONSTANT if zero else cv2.BORDER_REPLICATE
         cells = box_level(source, kx, ky, Roi(x0=x0, y0=y0, x1=x1, y1=y1), border)
         return cls(
@@ -177,6 +174,18 @@ class Level:
             size=size,
             to_level=to_level,
         )
+
+
+def _extent(row: NDArray[np.float64], box: Roi, size: int) -> tuple[int, int]:
+    """First cell, and the one behind the last, that the cubic sees along one axis."""
+    a, b, c = row.tolist()
+    # Half a pixel beyond the outer ones: where a mean of several places looks.
+    left, right, upper, lower = box.x0 - 0.5, box.x1 - 0.5, box.y0 - 0.5, box.y1 - 0.5
+    low = min(a * left, a * right) + min(b * upper, b * lower) + c
+    high = max(a * left, a * right) + max(b * upper, b * lower) + c
+    # Clipped before it is whole: a far-off box has no whole number of cells.
+    first = int(min(max(low - 2, 0.0), size - 1.0))
+    return first, int(min(max(high + 4, first + 1.0), float(size)))
 
 
 def box_level(source: Source, kx: int, ky: int, cells: Roi, border: int) -> Source:
@@ -210,18 +219,13 @@ def box_level(source: Source, kx: int, ky: int, cells: Roi, border: int) -> Sour
 
 
 def _means(source: Source, kx: int, ky: int, shape: tuple[int, int], border: int) -> Samples:
-    """Block means of a part of a source; added up in one fixed order, whatever the part."""
+    """Block means of a part of a source."""
     short_y, short_x = shape[0] * ky - source.shape[0], shape[1] * kx - source.shape[1]
     if short_x or short_y:
         source = cast(Source, cv2.copyMakeBorder(source, 0, short_y, 0, short_x, border))
-    rows = source[::ky].astype(np.float32)
-    for other in range(1, ky):
-        rows += source[other::ky]
-    total = rows[:, ::kx].copy()
-    for other in range(1, kx):
-        total += rows[:, other::kx]
-    total *= np.float32(1 / (kx * ky))
-    return total
+    means = np.empty(shape, np.float32)
+    loops.means(source, kx, ky, means)
+    return means
 
 
 WEIGHTS = cubic_weights(np.arange(loops.FRACTIONS) / loops.FRACTIONS).astype(np.float32)

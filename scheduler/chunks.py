@@ -43,6 +43,8 @@ def plan_chunks(
 
     Each multiple of ``seconds`` after the first PTS is a border: at the first frame shown at or
     after it, or at the nearest scene cut where one is within reach (of two as near the earlier).
+    Where nobody says how many, the parts are equal with what is decoded around them, so that
+    lanes end together.
     Where the film shows one frame for long, several borders fall together and count once. The
     rest at the end is a chunk of its own only if it lasts at least half of ``seconds``. Exact
     integers throughout: the same film and settings give the same plan everywhere.
@@ -65,16 +67,22 @@ def plan_chunks(
     wanted = chunk_length(index) if seconds is None else seconds
     reach = wanted / 4 if reach_seconds is None else reach_seconds
     _check(float(wanted), float(reach), min(halo, warmup))
-    pts = index.pts
+    pts, end = index.pts, _end(index)
     length = Fraction(wanted) / index.time_base
+    first, parts = Fraction(pts[0]), 0
+    if seconds is None:
+        parts = round((end - pts[0]) / length)
+        frame = Fraction(end - pts[0], len(pts))
+        around = (warmup + 2 * halo) * frame
+        if 2 * around < end - pts[0]:
+            first, length = first + (warmup + halo) * frame, (end - pts[0] - around) / parts
     span = Fraction(reach) / index.time_base
-    end = _end(index)
     shots = sorted({cut for cut in cuts if 0 < cut < len(pts)})
 
     borders = [0]
     step = 1
-    while True:
-        ideal = pts[0] + step * length
+    while seconds is not None or step < parts:
+        ideal = first + step * length
         at = bisect_left(pts, ceil(ideal))
         if at == len(pts):
             break
@@ -82,7 +90,7 @@ def plan_chunks(
         if border > borders[-1]:
             borders.append(border)
         # Over a frame that is shown for long, go straight to the last multiple it covers.
-        step = max(step + 1, floor((pts[at] - pts[0]) / length))
+        step = max(step + 1, floor((pts[at] - first) / length))
     if len(borders) > 1 and end - pts[borders[-1]] < length / 2:
         borders.pop()
     borders.append(len(pts))

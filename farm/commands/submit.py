@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from cluster.folders import sweep
 from farm.cancelling import cancelling
+from farm.commands.jobs import ask
 from farm.config import Settings, load_settings
 from farm.options.catalogue import by_name
 from farm.options.faces import FaceSelector
@@ -34,6 +37,9 @@ Profile = Annotated[
     ),
 ]
 """Which profile; of every command that takes a job's options."""
+
+
+DETACHED: Final = "On a farm that is up"
 
 
 class OnError(StrEnum):
@@ -177,6 +183,36 @@ def submit(
             "fails, or the film's own frames stay there and the summary says which.",
         ),
     ] = OnError.FAIL,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach",
+            help="Give the job to the farm that is up (`farm up`) and do not wait for it; see "
+            "`farm jobs`, `farm watch JOB`.",
+            rich_help_panel=DETACHED,
+        ),
+    ] = False,
+    key: Annotated[
+        str,
+        typer.Option(
+            "--key",
+            metavar="KEY",
+            show_default=False,
+            help="With --detach: the same key is the same job, however often it is submitted.",
+            rich_help_panel=DETACHED,
+        ),
+    ] = "",
+    priority: Annotated[
+        int,
+        typer.Option(
+            "--priority",
+            min=0,
+            max=100,
+            metavar="0..100",
+            help="With --detach: jobs of a higher one go first.",
+            rich_help_panel=DETACHED,
+        ),
+    ] = 50,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON event a line on stdout (docs/events.md).")
     ] = False,
@@ -196,6 +232,7 @@ def submit(
     - `farm submit -s face.jpg -t film.mp4 -o out.mp4 --face-mask-types box occlusion`
     - `farm submit film.mp4 -s face.jpg --json | jq .event`
     - `farm submit s3://bucket/film.mp4 -s s3://bucket/face.jpg -o s3://bucket/out.mp4`
+    - `farm submit film.mp4 -s face.jpg --detach --key monday` (after `farm up`)
 
     What you always want goes into a settings file or a profile (`farm config init`,
     docs/settings.md). Where FaceFusion's options went: docs/from-facefusion.md.
@@ -229,6 +266,9 @@ def submit(
     if contact_sheet:
         check_sheet_path(contact_sheet)
         check_folder(contact_sheet.absolute())
+    if detach:
+        give_away(context, job, settings, key=key, priority=priority, as_json=as_json)
+        return
     farm = farm_options(settings)
     display = open_display(as_json, sys.stdout, sys.stderr, job.job_id)
     try:
@@ -257,6 +297,40 @@ def submit(
         print("\n".join(_describe(summary, job)))
         if contact_sheet:
             print(f"  before and after: {contact_sheet}")
+
+
+def give_away(
+    context: typer.Context,
+    job: JobSpec,
+    settings: Settings,
+    *,
+    key: str,
+    priority: int,
+    as_json: bool,
+) -> None:
+    """Give a job to the farm that is up.
+
+    Raises:
+        NoFarm: none is up.
+        SwapfarmError: what of the job it cannot take.
+    """
+    from actors.models import ModelStore
+    from cluster.job_shelf import Entry, utc_now
+    from cluster.preparation import settled
+
+    entry = Entry(
+        spec=settled(job, ModelStore(settings.cache_dir)),
+        user=getpass.getuser(),
+        priority=priority,
+        key=key,
+        submitted=utc_now(),
+    )
+    name = ask(context, "submit", entry=entry)
+    if as_json:
+        print(json.dumps({"job": name, "output": job.goal, "new": name == job.job_id}))
+        return
+    print(name)
+    print(f"  next: farm watch {name}")
 
 
 def one_target(video: Path | None, target: Path | None) -> Path:

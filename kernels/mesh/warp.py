@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.mesh import loops
+
 Floats = NDArray[np.float32]
 
 
@@ -57,28 +59,13 @@ def invert(field: Floats, size: int, steps: int = 4) -> tuple[Floats, Floats]:
     Returns:
         ([size, size, 2] u v in nodes, 0..g-1; [size, size] how far the field's value there still
         is from the wanted place). Outside what the grid covers the first keeps to the grid's edge
-        and the second grows. Good to a few hundredths of a node: OpenCV looks up bilinearly in
-        steps of 1/32.
+        and the second grows.
     """
-    g = len(field)
     slopes = jacobian(field)
     x, y = _nearest_nodes(field, spread(slopes) > 0, size)
-    line = np.arange(size, dtype=np.float32)
-    wanted_x, wanted_y = np.meshgrid(line, line)
-    damping = np.float32(0.02)
-    for step in range(steps + 1):
-        at = resample(field, x, y)
-        miss_x, miss_y = wanted_x - at[..., 0], wanted_y - at[..., 1]
-        if step == steps:
-            break
-        a, b, c, d = cv2.split(resample(slopes, x, y))
-        # (J'J + damping) move = J' miss (Levenberg 1944), written out for two unknowns.
-        p, q, r = a * a + c * c + damping, a * b + c * d, b * b + d * d + damping
-        s, t = a * miss_x + c * miss_y, b * miss_x + d * miss_y
-        scale = 1 / (p * r - q * q)
-        x = np.clip(x + np.clip((r * s - q * t) * scale, -3, 3), 0, g - 1)
-        y = np.clip(y + np.clip((p * t - q * s) * scale, -3, 3), 0, g - 1)
-    return np.stack([x, y], axis=2), np.sqrt(miss_x * miss_x + miss_y * miss_y)
+    miss = np.empty((size, size), np.float32)
+    loops.newton(field, slopes, steps, x, y, miss)
+    return np.stack([x, y], axis=2), miss
 
 
 def _nearest_nodes(field: Floats, front: NDArray[np.bool_], size: int) -> tuple[Floats, Floats]:

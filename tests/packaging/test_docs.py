@@ -38,13 +38,17 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     assert "```\nmake test\n```" in (ROOT / "README.md").read_text("utf-8")
 
 
+def _called(function: ast.expr) -> str:
+    return getattr(function, "attr", getattr(function, "id", ""))
+
+
 def events() -> Iterator[str]:
-    """Names of the events that the commands write."""
-    for path in (ROOT / "farm").rglob("*.py"):
+    """Names of the events that the commands write, or hand on for what they prepare."""
+    for path in (path for room in ("farm", "cluster") for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if isinstance(node, ast.Call):
                 named = node.args and isinstance(node.args[0], ast.Constant)
-                if node.func.attr in ("event", "_write") and named:
+                if _called(node.func) in ("event", "_write", "say") and named:
                     yield node.args[0].value
             elif isinstance(node, ast.Dict):
                 pairs = zip(node.keys, node.values, strict=True)

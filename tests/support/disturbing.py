@@ -34,6 +34,14 @@ KINDS: Final = (
 """*zombie*: an actor is frozen while its lane dies, and wakes when its chunk is someone else's."""
 _COSTLY: Final = frozenset({"kill actor", "zombie", "kill raylet", "kill head"})
 """Each may cost every chunk under way one of its three attempts."""
+_DEADLY: Final = {
+    "kill command": {-signal.SIGKILL},
+    # Ray ends the process that speaks with it when its object store is gone while it is in use,
+    # or after a minute without its head.
+    "kill raylet": {1},
+    "kill head": {1},
+}
+"""Faults from which the command may die, and its exit codes then."""
 _BURN: Final = (
     "import time, sys\nuntil = time.time() + float(sys.argv[1])\nwhile time.time() < until: pass"
 )
@@ -236,16 +244,16 @@ def disturb(start: Callable[[], Farm], faults: Sequence[Fault], *, patience: flo
     with Disturber() as disturber:
         story.struck = disturber.struck
         while True:
-            farm, fatal = start(), False
+            farm, deaths = start(), set[int]()
             story.lives += 1
-            while todo and farm.running and not fatal:
+            while todo and farm.running and -signal.SIGKILL not in deaths:
                 fault = todo[0]
                 if not _reached(farm, fault, patience):
                     break
                 time.sleep(fault.delay)
                 if disturber.strike(farm, fault):
                     todo.pop(0)
-                    fatal = fault.kind == "kill command"
+                    deaths |= _DEADLY.get(fault.kind, set())
                 else:
                     time.sleep(0.1)  # its victim is not up at this very moment
             code = _end(farm, story, patience)
@@ -253,7 +261,7 @@ def disturb(start: Callable[[], Farm], faults: Sequence[Fault], *, patience: flo
                 return story
             if code == 0:  # it was faster than its faults: those that are left meet it earlier
                 todo = [replace(fault, moment=fault.moment / 2) for fault in todo]
-            elif not (fatal and code == -signal.SIGKILL):
+            elif code not in deaths:
                 error = farm.events[-1] if farm.events else {}
                 told = f"{error.get('code')}: {error.get('found')}"
                 story.wrong.append(f"exit {code} ({told}) {farm.complaints[-2000:]}")

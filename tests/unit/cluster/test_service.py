@@ -15,18 +15,17 @@ from actors.prober import probe
 from actors.toolbox import LaneKit
 from cluster.admitting import require_room
 from cluster.executor import Executor
-from cluster.inline import InlineExecutor
 from cluster.service import JobService
 from scheduler.errors import (
     AttemptsExhausted,
     DiskFull,
     DoesNotFit,
-    LaneError,
     SwapfarmError,
 )
 from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed
-from scheduler.jobs import AnalyseTask, Analysis, EncoderSettings, JobSpec, LaneTask, SwapSettings
+from scheduler.jobs import Analysis, EncoderSettings, JobSpec, LaneTask, SwapSettings
 from tests.unit.actors.films import make_film
+from tests.unit.cluster.blind_lane import BlindLane
 
 FRAMES = 24
 
@@ -61,27 +60,6 @@ class Lane:
 
     def close(self) -> None:
         return None
-
-
-class Blind(InlineExecutor):
-    """A real lane that fails whenever it is to look for faces."""
-
-    def __init__(self, kit: LaneKit) -> None:
-        super().__init__(kit)
-        self.refused: list[ExecutorEvent] = []
-
-    def start(self, task: LaneTask, lane: int) -> None:
-        if isinstance(task, AnalyseTask) and not task.passthrough:
-            error = LaneError("it is dark", "light", "wait")
-            self.refused.append(
-                TaskFailed(key=task.key, attempt=task.attempt, lane=lane, error=error)
-            )
-        else:
-            super().start(task, lane)
-
-    def poll(self, timeout: float) -> list[ExecutorEvent]:
-        refused, self.refused = self.refused, []
-        return refused or super().poll(timeout)
 
 
 @pytest.fixture
@@ -131,9 +109,9 @@ def test_a_chunk_that_cannot_be_worked_on_fails_or_stays_as_it_was(
 ) -> None:
     kit = LaneKit(cache_dir=tmp_path / "no models")
     with pytest.raises(AttemptsExhausted, match="it is dark"):
-        service(Blind(kit)).run(job)
+        service(BlindLane(kit)).run(job)
     assert not Path(job.output).exists()
-    summary = service(Blind(kit)).run(replace(job, on_error="passthrough"))
+    summary = service(BlindLane(kit)).run(replace(job, on_error="passthrough"))
     assert summary.passed == ((0, FRAMES),)
     assert (summary.faces, summary.swapped_frames, summary.frames) == (0, 0, FRAMES)
     assert probe(job.output).frames == FRAMES

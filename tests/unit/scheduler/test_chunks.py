@@ -223,3 +223,17 @@ def test_nobody_says_how_long(seconds: float, parts: int) -> None:
 
 def test_a_film_of_one_frame_without_length_is_one_chunk() -> None:
     assert plan_chunks(film((7,), Fraction(1, 25), last=0)) == (Chunk(index=0, start=0, stop=1),)
+
+
+@pytest.mark.parametrize("frames", [60, 75, 200, 472, 1500, 2500])
+@pytest.mark.parametrize(("warmup", "halo"), [(12, 0), (0, 8), (16, 0)])
+def test_equal_parts_are_equal_work(frames: int, warmup: int, halo: int) -> None:
+    chunks = plan_chunks(steady(frames), warmup=warmup, halo=halo)
+    work = [chunk.frames + chunk.warmup + chunk.tail for chunk in chunks]
+    assert len(chunks) > 1
+    assert max(work) - min(work) <= 2
+
+
+def test_work_is_not_evened_out_where_little_else_is_left() -> None:
+    chunks = plan_chunks(steady(60), halo=40)
+    assert [chunk.frames for chunk in chunks] == [30, 30]

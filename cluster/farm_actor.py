@@ -1,0 +1,185 @@
+"""The farm as a named, detached Ray actor: it is found by name, and restarted when it dies.
+
+It is crash-only: whatever goes wrong in its loop ends the process, and the next one goes on from
+the journal, as after SIGKILL.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+from ray import PlacementGroupID
+from ray.util import placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from actors.pipeline import lane_processes
+from actors.toolbox import LaneKit
+from cluster.farm import Farm
+from cluster.farm_verbs import FarmVerbs
+from cluster.job_shelf import Entry
+from cluster.journal import Journal
+from cluster.layout import choose_layout
+from cluster.preparation import Premises
+from cluster.ray_executor import RayExecutor
+from cluster.session import Session
+from scheduler.errors import NoFarm, SwapfarmError
+
+NAME: Final = "farm"
+_GROUPS: Final = "swapfarm-farm-lane-"
+NAMESPACE: Final = "swapfarm"
+_BREATH: Final = 2.0
+"""Seconds between a loop that broke and the next life."""
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FarmPlan:
+    """What a farm is to be, in each of its lives."""
+
+    folder: Path
+    """Of the journal: on the machine where the farm is started."""
+    premises: Premises
+    lanes: int = 0
+    """0: by the cores."""
+    processes: int = 0
+    """Of each lane; 0: by the cores."""
+    local: bool = True
+    """The lanes are on this machine."""
+
+
+class FarmHost:
+    """Hosts a `Farm` in its process. Its methods may be called by several threads at once."""
+
+    def __init__(self, plan: FarmPlan) -> None:
+        _log.addHandler(logging.FileHandler(plan.folder / "farm.log", encoding="utf-8"))
+        _remove_old_lanes()
+        self._plan = plan
+        self._kit = LaneKit(cache_dir=plan.premises.cache_dir)
+        self._farm = Farm(
+            folder=plan.folder,
+            premises=plan.premises,
+            kit=self._kit,
+            open_executor=self._open_executor,
+            local=plan.local,
+        )
+        self._verbs = FarmVerbs(self._farm)
+        threading.Thread(target=self._loop, name="farm", daemon=True).start()
+
+    def _open_executor(self) -> RayExecutor:
+        session = Session.inside()
+        lanes, processes = choose_layout(
+            session.cpus, lanes=self._plan.lanes, processes=self._plan.processes
+        )
+        return RayExecutor(session, self._kit, lanes, lane_processes(processes), _GROUPS)
+
+    def _loop(self) -> None:
+        while True:
+            try:
+                self._farm.turn()
+            except Exception:  # noqa: BLE001  (whatever it is, the next life is the answer)
+                _log.exception("the farm's loop broke; the next life goes on from the journal")
+                time.sleep(_BREATH)
+                os._exit(1)
+
+    def ask(self, verb: str, **facts: Any) -> Any:
+        """See `FarmVerbs.ask`."""
+        return self._verbs.ask(verb, **facts)
+
+
+def _remove_old_lanes() -> None:
+    """Free the places of lanes of an earlier life: Ray keeps those of an actor that restarts."""
+    table: dict[str, dict[str, Any]] = placement_group_table()
+    for number, facts in table.items():
+        if facts["name"].startswith(_GROUPS) and facts["state"] != "REMOVED":
+            remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(number)))
+
+
+class FarmClient:
+    """Talks to a farm through Ray. The session stays the caller's."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    @classmethod
+    def find(cls) -> FarmClient:
+        """The farm of the cluster that this process has joined.
+
+        Raises:
+            NoFarm: there is none.
+        """
+        try:
+            return cls(ray.get_actor(NAME, NAMESPACE))
+        except ValueError as error:
+            raise NoFarm(
+                "no farm is up on this cluster", "a farm", "start it with `farm up`"
+            ) from error
+
+    @classmethod
+    def start(cls, plan: FarmPlan) -> FarmClient:
+        """The farm of this cluster, started on this node if there is none."""
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        options: dict[str, Any] = {
+            "name": NAME,
+            "namespace": NAMESPACE,
+            "lifetime": "detached",
+            "get_if_exists": True,
+            "max_restarts": -1,
+            "max_task_retries": 5,
+            "max_concurrency": 8,
+            "num_cpus": 0,
+            "scheduling_strategy": here,
+        }
+        host: Any = ray.remote(FarmHost)
+        return cls(host.options(**options).remote(plan))
+
+    def ask(self, verb: str, *, timeout: float = 60.0, **facts: Any) -> Any:
+        """See `FarmVerbs.ask`.
+
+        Raises:
+            SwapfarmError: as there.
+            NoFarm: it does not answer.
+        """
+        try:
+            return ray.get(self._actor.ask.remote(verb, **facts), timeout=timeout)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, SwapfarmError):
+                raise error.cause from None
+            raise
+        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
+            raise NoFarm(
+                f"the farm does not answer ({' '.join(str(error).split())[:200]})",
+                "a farm that is up",
+                "try again in a moment, or start it again with `farm up`",
+            ) from error
+
+    def end(self) -> None:
+        """End it for good, whatever it does."""
+        ray.kill(self._actor, no_restart=True)
+
+
+def check_journal(folder: Path) -> list[str]:
+    """What is wrong with a farm's journal, in words; nothing when all is well.
+
+    Raises:
+        NoFarm: there is no journal.
+        StorageError: it cannot be read.
+    """
+    path = folder / "journal.db"
+    if not path.exists():
+        raise NoFarm(f"there is no journal {str(path)!r}", "one", "a farm writes it: `farm up`")
+    journal = Journal(path)
+    try:
+        return journal.check()
+    finally:
+        journal.close()
+
+
+__all__ = ["Entry", "FarmClient", "FarmHost", "FarmPlan", "check_journal"]

@@ -1,0 +1,175 @@
+"""A farm's jobs and nodes as plain facts, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from cluster.farm import Farm
+from cluster.service import DESK
+from scheduler.farm_state import FarmState
+from scheduler.standing import Job
+from scheduler.tasks import Kind, Task, TaskState
+
+_CHUNKS: Final[tuple[Kind, ...]] = ("analyse", "render")
+
+
+def list_jobs(farm: Farm) -> list[dict[str, Any]]:
+    """One row a job, the oldest first."""
+    with farm.lock:
+        return [_row(farm, job) for job in farm.ledger.state.jobs.values()]
+
+
+def show_job(farm: Farm, name: str) -> dict[str, Any]:
+    """All that is known of a job: its row, each chunk, its errors, what it has cost.
+
+    Raises:
+        JobUnknown: there is none.
+    """
+    with farm.lock:
+        job = farm.job(name)
+        name = job.id
+        chunks = [
+            _chunk(farm.ledger.state, task)
+            for step in job.steps
+            for kind in _CHUNKS
+            for task in step.tasks[kind]
+        ]
+        return {
+            **_row(farm, job),
+            "nodes": sorted({c["node"] for c in chunks if c["node"]}),
+            "retries": job.retries,
+            "dropped": job.dropped,
+            "core_seconds": round(farm.shelf.core_seconds(name), 3),
+            "passed": [list(frames[1:]) for frames in job.passed()],
+            "failure": _failure(job),
+            "summary": farm.shelf.summary(name),
+            "chunks": chunks,
+        }
+
+
+def list_nodes(farm: Farm) -> list[dict[str, Any]]:
+    """One row a node that had lanes in this life of the service or is drained."""
+    with farm.lock:
+        state = farm.ledger.state
+        rows = []
+        for node in state.roster.nodes.values():
+            lanes = [seat for seat in state.roster.lanes.values() if seat.node == node.name]
+            if node.name == DESK or not (lanes or node.drained):
+                continue
+            rows.append(
+                {
+                    "node": node.name,
+                    "state": "drained"
+                    if node.drained
+                    else "blocked"
+                    if node.blocked_until is not None
+                    else "up",
+                    "blocked_until": node.blocked_until,
+                    "failed_jobs": list(node.failed_jobs),
+                    "lanes": [
+                        {
+                            "lane": seat.name,
+                            "state": seat.state,
+                            "job": state.book.open[seat.lease].job
+                            if seat.lease in state.book.open
+                            else None,
+                        }
+                        for seat in lanes
+                    ],
+                }
+            )
+        return rows
+
+
+def _row(farm: Farm, job: Job) -> dict[str, Any]:
+    entry = farm.shelf.entry(job.id)
+    tasks = [task for step in job.steps for kind in _CHUNKS for task in step.tasks[kind]]
+    return {
+        "job": job.id,
+        "state": job.state.value,
+        "phase": _phase(job),
+        "user": job.terms.user,
+        "priority": job.priority,
+        "key": entry.key,
+        "submitted": entry.submitted,
+        "video": entry.spec.media,
+        "output": entry.spec.output,
+        "chunks_total": len(tasks),
+        "chunks_done": sum(task.state is TaskState.DONE for task in tasks),
+        "running": job.running,
+        "eta_seconds": _eta(farm.ledger.state, job),
+        "waits": farm.ledger.why_waiting(job.id),
+        "error": job.failure.code if job.failure else None,
+    }
+
+
+def _failure(job: Job) -> dict[str, Any] | None:
+    failure = job.failure
+    if failure is None:
+        return None
+    return {
+        "code": failure.code,
+        "found": failure.found,
+        "wanted": failure.wanted,
+        "next": failure.next_step,
+    }
+
+
+def _phase(job: Job) -> str:
+    """The first kind of task that is not done; of a job that has ended, where it ended."""
+    kinds: tuple[Kind, ...] = ("probe", "analyse", "stitch", "render", "join", "publish")
+    for step in job.steps:
+        for kind in kinds:
+            tasks = step.tasks[kind]
+            if kind == "render" and not tasks and step.tasks["stitch"][0].state is TaskState.DONE:
+                return kind
+            if any(task.state is not TaskState.DONE for task in tasks):
+                return kind
+    return "done"
+
+
+def _eta(state: FarmState, job: Job) -> float | None:
+    """Seconds until all chunks are rendered, at the pace so far; None: nothing is known yet."""
+    if job.state.ended:
+        return 0.0
+    lanes = sum(
+        seat.role == "frames" and seat.state != "down" for seat in state.roster.lanes.values()
+    )
+    seconds = 0.0
+    for step in job.steps:
+        frames = step.tasks["analyse"][-1].stop if step.tasks["analyse"] else 0
+        for kind in _CHUNKS:
+            tasks = step.tasks[kind]
+            left = sum(
+                task.frames * task.cost for task in tasks if task.state is not TaskState.DONE
+            )
+            if kind == "render" and not tasks:
+                left = float(frames)
+            pace = state.pace_of(job, kind).median()
+            if left and pace is None:
+                return None
+            if not tasks and not frames:
+                return None
+            seconds += left * (pace or 0.0)
+    return round(seconds / max(lanes, 1), 1)
+
+
+def _chunk(state: FarmState, task: Task) -> dict[str, Any]:
+    leases = [state.book.open[number] for number in task.leases]
+    return {
+        "kind": task.kind,
+        "chunk": task.chunk,
+        "start": task.start,
+        "stop": task.stop,
+        "state": task.state.value,
+        "attempts": task.tries,
+        "failures": task.failures,
+        "failed_on": list(task.failed_on),
+        "error": task.last.found if task.last else None,
+        "passthrough": task.passthrough,
+        "frames_done": task.frames
+        if task.state is TaskState.DONE
+        else max((lease.done for lease in leases), default=0),
+        "lane": leases[0].lane if leases else None,
+        "node": leases[0].node if leases else None,
+    }

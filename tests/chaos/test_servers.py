@@ -1,0 +1,55 @@
+"""A Ray of our own whose servers are killed is replaced, with all its lanes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.pipeline import lane_processes
+from actors.toolbox import LaneKit
+from cluster.ray_executor import RayExecutor
+from cluster.session import Session
+from scheduler.events import LaneLost, LaneReady
+
+pytestmark = pytest.mark.ray
+
+
+def until(
+    executor: RayExecutor, wanted: type[LaneLost] | type[LaneReady], seconds: float
+) -> LaneLost | LaneReady:
+    """The first event of a kind."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for event in executor.poll(0.2):
+            if isinstance(event, wanted):
+                return event
+    raise AssertionError(f"no {wanted.__name__} within {seconds} s")
+
+
+def family() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+@pytest.mark.parametrize("server", ["raylet", "gcs_server"])
+def test_lanes_come_up_again_after_the_death_of(server: str, tmp_path: Path) -> None:
+    with Session.open("local", cpus=1) as session:
+        assert session.alive
+        executor = RayExecutor(session, LaneKit(cache_dir=tmp_path), 1, lane_processes(1))
+        until(executor, LaneReady, 120)
+        before = family()
+        (victim,) = [process for process in before if process.name() == server]
+        victim.kill()
+        psutil.wait_procs([victim], timeout=10)
+        assert not session.alive
+        lost = until(executor, LaneLost, 120)
+        assert "has died" in lost.error.found
+        until(executor, LaneReady, 120)
+        assert session.alive
+        _, alive = psutil.wait_procs(before, timeout=30)
+        assert alive == [], "nothing of the old Ray is left"
+        executor.close()
+    _, alive = psutil.wait_procs(family(), timeout=30)
+    assert alive == []
