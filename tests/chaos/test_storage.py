@@ -44,7 +44,9 @@ def undisturbed(
 
 def moment(farm: Farm, drawn: random.Random) -> tuple[str, int]:
     """Waits for some moment of the work."""
-    phase, frames = drawn.choice(["analyse", "render"]), drawn.randint(1, FRAMES // 2)
+    phase = drawn.choice(["analyse", "render"])
+    # Progress is told once a second, in which lanes can render all that is left.
+    frames = drawn.randint(1, FRAMES // 2) if phase == "analyse" else 1
     farm.wait_for(phase, frames)
     return phase, frames
 
