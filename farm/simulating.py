@@ -9,7 +9,8 @@ from scheduler.history import Event
 from scheduler.instructions import Instruction, JobState
 from scheduler.ledger import Ledger
 from scheduler.scenario import film_queue
-from scheduler.simulation import Outcome, Simulation
+from scheduler.simulation import Simulation
+from scheduler.simulation_outcome import Outcome
 
 
 class TimedLedger:
