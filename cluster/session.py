@@ -263,7 +263,13 @@ def _end_writers(folder: Path) -> None:
     """
     for process in psutil.process_iter():
         try:
-            if any(f"{folder}/" in argument for argument in process.cmdline()):
+            line = process.cmdline()
+            started = any(f"{folder}/" in argument for argument in line)
+            # Ray's agents have taken a title for their command line.
+            titled = bool(line) and line[0].startswith("ray::")
+            if started or (
+                titled and any(file.path.startswith(f"{folder}/") for file in process.open_files())
+            ):
                 process.kill()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # gone by itself, or another user's
