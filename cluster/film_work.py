@@ -25,7 +25,7 @@ from actors.stills import Still, check_still, read_still, write_still, write_tar
 from actors.swap_needs import swap_crop_size
 from cluster.analyses import AnalysisCache
 from cluster.appearances import write_appearances
-from cluster.publish import publish_film, publish_hashes, publish_masks
+from cluster.publish import publish_film, publish_hashes, publish_masks, send
 from cluster.records import RecordBook
 from cluster.stitching import FilmStitch, Stitched
 from kernels.cuts import find_cuts
@@ -236,6 +236,8 @@ class FilmWork:
         if job.masks_output:
             publish_masks(self._film(), Path(job.masks_output))
         publish_film(Path(job.partial), Path(job.output))
+        if job.destination is not None:
+            send(Path(job.output), job.destination)
 
     def _film(self) -> list[Segment]:
         return [self.segments[chunk.index] for chunk in self.chunks["render"]]
@@ -370,7 +372,7 @@ class FilmWork:
         times = [*self.phases.items(), ("end", now)]
         return JobSummary(
             job_id=self.job.job_id,
-            output=self.job.output,
+            output=self.job.goal,
             frames=self.index.frames,
             faces=self.census.faces,
             tracks=self.stitched.tracks if self.stitched else 0,

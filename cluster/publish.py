@@ -9,8 +9,11 @@ import pyarrow.parquet as pq
 
 from actors.segments import sync_folder
 from actors.whole_file import whole_file
+from cluster.storage import Storage
+from scheduler.errors import StorageError
 from scheduler.jobs import JobSpec, Segment
 from scheduler.media import VideoIndex
+from scheduler.places import Destination
 
 
 def partial_of(path: Path) -> Path:
@@ -54,3 +57,17 @@ def publish_film(partial: Path, output: Path) -> None:
     """Give the finished, already synced file its name, and make the name survive a power cut."""
     partial.replace(output)
     sync_folder(output.parent)
+
+
+def send(output: Path, destination: Destination) -> None:
+    """Put a finished film where it was ordered to, and remove it here.
+
+    Raises:
+        StorageError: it did not get there; it stays here, and the error says where.
+    """
+    try:
+        Storage(destination.store).put(output, destination.uri)
+    except StorageError as error:
+        where = f"{error.next_step}; the finished result is {str(output)!r}"
+        raise type(error)(error.found, error.wanted, where) from error
+    output.unlink()

@@ -14,6 +14,7 @@ from actors.pipeline import lane_processes
 from actors.toolbox import LaneKit
 from cluster.admitting import require_room
 from cluster.executor import Executor
+from cluster.failures import as_error
 from cluster.inline import InlineExecutor
 from cluster.layout import choose_layout
 from cluster.preparation import Premises, open_desk, settled
@@ -22,9 +23,13 @@ from cluster.ray_executor import RayExecutor
 from cluster.records import RecordBook
 from cluster.service import JobService, Survey
 from cluster.session import LOCAL, Session
+from cluster.webhook import Webhook, state_facts
 from farm.config import Settings
 from farm.progress import Display
 from farm.rates import RateBook, kind_of, measured
+from scheduler.errors import Cancelled
+from scheduler.failure import Failure
+from scheduler.instructions import JobState
 from scheduler.jobs import JobSpec, JobSummary
 from scheduler.provenance import ModelRecord
 
@@ -124,12 +129,40 @@ def run_job(
         SwapfarmError: why it cannot be finished; nothing of it is left.
     """
     job = settled(job, ModelStore(settings.cache_dir))
-    with _service(job, settings, options, display, lanes) as (service, used):
+    told = telling(job, settings, display)
+    with told, _service(job, settings, options, display, lanes) as (service, used):
         summary = replace(service.run(job, keep=options.keep), models=tuple(used))
     rates = measured(summary, lanes_of(options))
     if rates is not None:
         rate_book(settings).add(kind_of(job, summary.crop_size), rates)
     return summary
+
+
+@contextmanager
+def telling(job: JobSpec, settings: Settings, display: Display) -> Iterator[None]:
+    """Tell the job's webhooks that it runs, and how it ends."""
+    if not job.webhooks:
+        yield
+        return
+    webhook = Webhook(
+        settings.state_dir / "webhooks",
+        settings.webhooks.secret.get_secret_value(),
+        note=lambda sentence: display.event("note", sentence),
+    )
+    try:
+        webhook.tell(job.webhooks, state_facts(job, JobState.RUNNING.value))
+        try:
+            yield
+        except (KeyboardInterrupt, Cancelled):
+            webhook.tell(job.webhooks, state_facts(job, JobState.CANCELLED.value))
+            raise
+        except Exception as error:
+            failure = Failure.of(as_error(error))
+            webhook.tell(job.webhooks, state_facts(job, JobState.FAILED.value, failure))
+            raise
+        webhook.tell(job.webhooks, state_facts(job, JobState.COMPLETED.value))
+    finally:
+        webhook.close()
 
 
 def rate_book(settings: Settings) -> RateBook:

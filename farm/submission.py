@@ -40,6 +40,11 @@ def new_job_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
+def job_root(settings: Settings) -> Path:
+    """Where the folders of jobs are."""
+    return absolute(settings.work_dir) if settings.work_dir else settings.state_dir / "jobs"
+
+
 def default_output(video: Path, codec: str) -> Path:
     """``film.mp4`` -> ``film.swapped.mp4`` beside it, in a container that holds the codec."""
     suffix = video.suffix.lower()
@@ -191,12 +196,11 @@ def build_job(
         if extra:
             check_folder(absolute(extra))
     job_id = new_job_id()
-    root = absolute(settings.work_dir) if settings.work_dir else settings.state_dir / "jobs"
     return JobSpec(
         job_id=job_id,
         media=str(video),
         output=str(result),
-        folder=str(root / job_id),
+        folder=str(job_root(settings) / job_id),
         swap=swap_settings(settings, sources=pictures, cast=cast, source_face=source_face),
         faces=choice,
         identities=bool(cast) or choice.mode == "reference",
@@ -213,5 +217,6 @@ def build_job(
         on_error=on_error,
         masks_output=str(absolute(masks)) if masks else "",
         hashes_output=str(absolute(hashes)) if hashes else "",
+        webhooks=settings.webhooks.urls,
         report=settings.report_gb > 0,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scheduler.board import Board
-from scheduler.errors import LaneHung, OutputMissing, RenderError, ResultImplausible
+from scheduler.errors import DiskFull, LaneHung, OutputMissing, RenderError, ResultImplausible
 from scheduler.failure import Failure
 from scheduler.farm_state import FarmState
 from scheduler.history import Delivered, OutputLost, Progressed
@@ -190,6 +190,8 @@ class Completions:
     ) -> list[Instruction]:
         """A lease that counted has ended without a result, and is closed."""
         job = self._state.jobs[task.job]
+        if failure.code == DiskFull.code:
+            return self._without_room(job, task, failure, now)
         task.failures += 1
         task.last = failure
         if node is not None:
@@ -219,6 +221,18 @@ class Completions:
         out = [self.stop(self._state.book.open[n], now) for n in list(task.leases)]
         task.state = TaskState.FAILED
         return out + self.end(job, JobState.FAILED, failure)
+
+    def _without_room(
+        self, job: Job, task: Task, failure: Failure, now: float
+    ) -> list[Instruction]:
+        """A full disk is no fault of task or node: the task is tried until there is room."""
+        known = task.last is not None and task.last.code == failure.code
+        task.last = failure
+        if not task.leases:
+            task.not_before = task.avoid_until = now + self._rules.room_seconds
+            self.wait(task)
+        self._board.offer(job)
+        return [] if known else [JobChanged(job=job.id, state=job.state, reason=failure.found)]
 
     def _passes(self, job: Job, task: Task) -> bool:
         return (

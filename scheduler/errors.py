@@ -183,6 +183,32 @@ class JournalUnusable(StorageError):
     code = "storage.journal"
 
 
+class StorageMissing(StorageError):
+    """An object store has no such bucket, or nothing of this name in it."""
+
+    code = "storage.missing"
+
+
+class StorageDenied(StorageError):
+    """An object store knows no credentials of this user, or they do not allow it."""
+
+    code = "storage.denied"
+
+
+class StorageUnreachable(StorageError):
+    """An object store does not answer, or not with what was asked for."""
+
+    code = "storage.unreachable"
+    transient = True
+
+
+class StorageChanged(StorageError):
+    """An object was replaced while it was read."""
+
+    code = "storage.changed"
+    transient = True
+
+
 STORAGE_ERRNOS: Final = frozenset(
     {
         *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM),

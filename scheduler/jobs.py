@@ -11,6 +11,7 @@ from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
 from scheduler.output import STILLS, CutSettings, ImageSettings, SoundSettings
+from scheduler.places import Destination
 from scheduler.provenance import ModelRecord
 
 WARMUP: Final = 12
@@ -235,8 +236,17 @@ class JobSpec:
     """Where to put each frame's blend mask (for proofs and for editors); empty: nowhere."""
     hashes_output: str = ""
     """Where to put a hash of each frame as it is handed to the encoder; empty: nowhere."""
+    destination: Destination | None = None
+    """Where the result goes from ``output`` when it is whole; None: it stays there."""
+    webhooks: tuple[str, ...] = ()
+    """Who is told when the job's state changes (``cluster.webhook``)."""
     report: bool = False
     """Record what a report on the result needs: masks, and how strongly each face was pasted."""
+
+    @property
+    def goal(self) -> str:
+        """Where the result is in the end: a path or a URI."""
+        return self.destination.uri if self.destination else self.output
 
     @property
     def portraits(self) -> PortraitSettings:

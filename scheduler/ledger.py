@@ -99,6 +99,8 @@ class Ledger:
             return "paused"
         if found.held:
             return found.held
+        if found.lacks:
+            return f"{found.lacks}: it goes on when there is room"
         needs = found.terms.needs
         if not self.state.roster.elsewhere(needs, "frames", ()):
             wanted = [f"{needs.gpu_memory / 2**30:.1f} GiB of GPU memory"] * bool(needs.gpu_memory)

@@ -18,6 +18,8 @@ class Rules:
     backoff_seconds: float = 0.5
     """Before the second attempt; doubles with each further one."""
     backoff_most: float = 60.0
+    room_seconds: float = 10.0
+    """Before a task that found the disk full is tried again."""
     poison_nodes: int = 3
     """A chunk that failed on so many different nodes is to blame itself."""
     avoid_seconds: float = 60.0

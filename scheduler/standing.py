@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from scheduler.errors import DiskFull
 from scheduler.failure import Failure
 from scheduler.history import Terms
 from scheduler.instructions import JobState
@@ -50,6 +51,18 @@ class Job:
     @property
     def full(self) -> bool:
         return self.lane_limit is not None and self.running >= self.lane_limit
+
+    @property
+    def lacks(self) -> str:
+        """What the disk said to tasks that wait for room; empty when none does."""
+        found = (
+            task.last.found
+            for step in self.steps
+            for tasks in step.tasks.values()
+            for task in tasks
+            if task.state is TaskState.WAITING and task.last and task.last.code == DiskFull.code
+        )
+        return next(found, "")
 
     def task(self, step: int, kind: Kind, chunk: int) -> Task:
         return self.steps[step].tasks[kind][chunk]

@@ -41,6 +41,7 @@ class Tally:
         done = sum(cell.frames_done for cell in cells)
         total = sum(cell.frames_total for cell in cells)
         elapsed = now - self._began
+        job = ledger.state.jobs[self._job_id]
         fps = done / elapsed if elapsed > 0 else 0.0
         return JobSnapshot(
             job_id=self._job_id,
@@ -50,7 +51,8 @@ class Tally:
             frames_total=total,
             fps=fps,
             eta_seconds=(total - done) / fps if fps > 0 else None,
-            retries=ledger.state.jobs[self._job_id].retries,
+            retries=job.retries,
+            message=f"{job.lacks}: it goes on when there is room" if job.lacks else "",
         )
 
     def _cell(self, chunk: Chunk, ledger: Ledger) -> ChunkProgress:

@@ -25,6 +25,7 @@ from farm.progress import duration, open_display
 from farm.submission import build_job, check_folder
 from scheduler.errors import SettingInvalid
 from scheduler.jobs import JobSpec, JobSummary
+from scheduler.places import uri_of
 
 Profile = Annotated[
     str | None,
@@ -63,7 +64,11 @@ def submit(
     context: typer.Context,
     video: Annotated[
         Path | None,
-        typer.Argument(metavar="TARGET", help="The film, or a picture.", show_default=False),
+        typer.Argument(
+            metavar="TARGET",
+            help="The film, or a picture: a path, or s3://BUCKET/KEY (docs/storage.md).",
+            show_default=False,
+        ),
     ] = None,
     source: Annotated[
         list[Path] | None,
@@ -226,6 +231,7 @@ def submit(
     - `farm submit film.mp4 -s face.jpg --trim-frame-start 100 --trim-frame-end 200`
     - `farm submit -s face.jpg -t film.mp4 -o out.mp4 --face-mask-types box occlusion`
     - `farm submit film.mp4 -s face.jpg --json | jq .event`
+    - `farm submit s3://bucket/film.mp4 -s s3://bucket/face.jpg -o s3://bucket/out.mp4`
     - `farm submit film.mp4 -s face.jpg --detach --key monday` (after `farm up`)
 
     What you always want goes into a settings file or a profile (`farm config init`,
@@ -234,22 +240,28 @@ def submit(
     # Ray, OpenCV and the runtimes load for half a second: not for `farm --help` and completion.
     from farm.contact_sheet import check_sheet_path, write_contact_sheet
     from farm.plan import plan_facts, plan_lines
+    from farm.remote import Remote, bound_for
     from farm.runner import farm_options, lanes_of, rate_book, run_job, survey_job
+    from farm.tidying import tidy
 
     flags = given(options)
     settings = settings_of(context, profile, flags)
+    film, remote = one_target(video, target), Remote(settings)
+    refuse_remote(film, output, contact_sheet)
+    result, destination = remote.result(output)
     job = build_job(
         settings,
-        video=one_target(video, target),
-        sources=source or (),
-        swaps=swap or (),
-        references=reference or (),
-        output=output,
+        video=remote.here(film),
+        sources=[remote.here(picture) for picture in source or ()],
+        swaps=[remote.role_here(role) for role in swap or ()],
+        references=[remote.here(picture) for picture in reference or ()],
+        output=result,
         source_face=source_face,
         masks=record_masks,
         hashes=frame_hashes,
         on_error=on_error.value,
     )
+    job = bound_for(job, destination)
     check_flags(flags, job)
     if contact_sheet:
         check_sheet_path(contact_sheet)
@@ -263,6 +275,9 @@ def submit(
         with cancelling():
             for name in sweep(Path(job.folder).parent):
                 display.event("swept", f"removed what job {name} left when it was killed")
+            if gone := tidy(settings):
+                days = f"{settings.keep_days:g} days"
+                display.event("swept", f"removed {len(gone)} things that nobody used for {days}")
             if plan:
                 survey = survey_job(job, settings, farm, display)
                 facts = plan_facts(job, survey, rate_book(settings), lanes_of(farm))
@@ -270,7 +285,7 @@ def submit(
                 if not as_json:
                     print("\n".join(plan_lines(facts)))
                 return
-            display.event("submitted", video=job.media, output=job.output)
+            display.event("submitted", video=job.media, output=job.goal)
             summary = run_job(job, settings, farm, display)
             if contact_sheet:
                 sheet = contact_sheet.absolute()
@@ -312,7 +327,7 @@ def give_away(
     )
     name = ask(context, "submit", entry=entry)
     if as_json:
-        print(json.dumps({"job": name, "output": job.output, "new": name == job.job_id}))
+        print(json.dumps({"job": name, "output": job.goal, "new": name == job.job_id}))
         return
     print(name)
     print(f"  next: farm watch {name}")
@@ -334,6 +349,24 @@ def one_target(video: Path | None, target: Path | None) -> Path:
             "no TARGET: which film?", "farm submit TARGET --source FACE", "see farm submit --help"
         )
     return found
+
+
+def refuse_remote(target: Path, output: Path | None, contact_sheet: Path | None) -> None:
+    """Refuse what does not go with a film or a result in an object store.
+
+    Raises:
+        SettingInvalid: no name for the result, or a sheet of one that does not stay here.
+    """
+    if output is None and uri_of(str(target)):
+        raise SettingInvalid(
+            "a TARGET in an object store and no -o", "a name for the result", "add -o OUT"
+        )
+    if contact_sheet and output is not None and uri_of(str(output)):
+        raise SettingInvalid(
+            "--contact-sheet with a result in an object store",
+            "a result on this machine",
+            "leave one of them out",
+        )
 
 
 def check_flags(flags: Mapping[str, Any], job: JobSpec) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
 from farm.options.faces import (
     FaceDetector,
@@ -55,6 +55,41 @@ class Lane(Section):
     ] = 0
 
 
+def _address(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must be an http:// or https:// address")
+    return value
+
+
+class Storage(Section):
+    """The object store of `s3://` and `gs://` names (docs/storage.md). Credentials are not among
+    the settings: the store's own SDK finds them."""
+
+    endpoint: str = ""
+    """`http://HOST:PORT` of a store that speaks S3; empty: the cloud's own."""
+    region: str = ""
+    """Empty: as the SDK finds it."""
+    timeout: float = Field(default=30.0, ge=1, le=600)
+    """Seconds without an answer after which a store counts as unreachable."""
+
+
+class Webhooks(Section):
+    """Who is told of a job's states (docs/webhooks.md)."""
+
+    panel: ClassVar[str] = WHERE
+    urls: Annotated[
+        tuple[Annotated[str, AfterValidator(_address)], ...],
+        Words,
+        Flag(
+            ("--webhook",),
+            "Tell this address of the job's states (docs/webhooks.md); repeat it for more.",
+            "URL",
+        ),
+    ] = ()
+    secret: SecretStr = SecretStr("")
+    """Signs what is told; empty: nothing is signed."""
+
+
 class Settings(Section):
     """All of them. Fields without a flag belong to the machine, not to a job."""
 
@@ -67,6 +102,11 @@ class Settings(Section):
     report_gb: float = Field(default=1.0, ge=0)
     """Room for what `farm report` needs of the last jobs, in the state folder, in GB; 0: nothing
     is kept."""
+    keep_days: float = Field(default=30.0, ge=0)
+    """Days after which what nobody used goes: kept job folders, analyses, records for reports,
+    fetched inputs, results that could not be uploaded; 0: nothing goes for its age."""
+    storage: Storage = Storage()
+    webhooks: Webhooks = Webhooks()
     face_selector: FaceSelector = FaceSelector()
     reference: Reference = Reference()
     face_recognizer: FaceRecognizer = FaceRecognizer()

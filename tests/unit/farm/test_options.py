@@ -68,6 +68,7 @@ CHANGES: list[tuple[str, object, Callable[[JobSpec], object], object]] = [
     ("occlusion", False, lambda j: j.occlusion, False),
     ("objects", False, lambda j: j.objects, False),
     ("detect_every", 3, lambda j: j.analysis.interval, 3),
+    ("webhooks.urls", ["http://a/ https://b/"], lambda j: j.webhooks, ("http://a/", "https://b/")),
     ("report_gb", 0, lambda j: j.report, False),
     ("smooth", False, lambda j: j.smooth, False),
     ("stabilize", ["seam"], lambda j: (j.stabilize.seam, j.stabilize.flow), (True, False)),
@@ -130,7 +131,8 @@ def test_the_rest_of_the_options(tmp_path: Path) -> None:
     )
     assert Path(work.folder).parent == tmp_path / "work"
     tested = {c[0] for c in CHANGES} | set(WHERE) | {"overwrite", "work_dir"}
-    machine = {"cache_dir", "state_dir", "analysis_gb"}
+    machine = {"cache_dir", "state_dir", "analysis_gb", "keep_days", "webhooks.secret"}
+    machine |= {"storage.endpoint", "storage.region", "storage.timeout"}  # test_remote.py
     assert tested | machine == set(by_name()), "an option without a test"
 
 
@@ -157,6 +159,7 @@ def test_the_rest_of_the_options(tmp_path: Path) -> None:
         ("output_video.scale", "9"),
         ("output_audio.volume", "101"),
         ("chunk_seconds", "0"),
+        ("webhooks.urls", ["ftp://a/"]),
     ],
 )
 def test_a_value_out_of_range_is_one_clear_error_that_names_the_flag(

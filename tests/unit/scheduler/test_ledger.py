@@ -7,6 +7,7 @@ import pytest
 from scheduler.errors import (
     AttemptsExhausted,
     ChunkPoisoned,
+    DiskFull,
     LaneOutOfMemory,
     MediaUnreadable,
 )
@@ -323,3 +324,21 @@ def test_what_took_no_time_is_an_error() -> None:
     (drop,) = farm.tell(Delivered(lease=lease, frames=100), 0.005)
     assert isinstance(drop, Drop)
     assert farm.task("analyse") is TaskState.WAITING
+
+
+def test_a_full_disk_is_waited_for_and_blames_neither_chunk_nor_node() -> None:
+    farm = ToldFarm()
+    farm.lanes("a/0")
+    farm.submit(chunks=1)
+    full = DiskFull("no room to write 'segment'", "room", "free some")
+    told = farm.fail("film", "analyse", error=full)
+    assert told == [JobChanged(job="film", state=JobState.RUNNING, reason=full.found)]
+    for _ in range(20):  # more often than any attempt is made, or node is trusted
+        assert full.found in farm.ledger.why_waiting("film")
+        assert farm.tell(Ticked(), 5.0) == []
+        assert starts(farm.tell(Ticked(), 5.0)) == [("analyse", 0, "a/0")]
+        assert farm.ledger.why_waiting("film") == ""
+        assert farm.fail("film", "analyse", error=full) == [], "it is said once"
+    farm.tell(Ticked(), 10.0)
+    assert starts(farm.deliver("film", "analyse")) == [("stitch", 0, "desk")]
+    assert farm.ledger.state.jobs["film"].retries == 0
