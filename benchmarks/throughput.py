@@ -11,12 +11,12 @@ Two runs of the same job. The first is a user's: Ray, lanes as on this machine; 
 ``peak_rss_mb`` (proportional set size of the whole tree) and, held against as many processes as
 there are lanes that run nothing but the swapper (some seconds before and some after, scaled to as
 many faces), the ``floor_ratio``. The second is one process without Ray, in which each run of a
-network is timed apart. It runs twice, each time in one chunk, over the first quarter of ``--apart-
-frames`` and over all of them: ``own_ms_per_frame`` is all CPU time but networks and encoder of the
-frames by which they differ, so without what is done once for a job (``once_ms``: networks loaded,
-the face laid flat, tables). ``startup_s`` is the time from the command to the first rendered frame,
-without the analysis before it, of the shorter one; the machine code of loops is on disk then, as
-after any first job.
+network is timed apart. It runs twice, each time in one chunk, over the first quarter of
+``--apart-frames`` and over all of them: ``own_ms_per_frame`` is all CPU time but networks and
+encoder of the frames by which they differ, so without what is done once for a job (``once_ms``:
+networks loaded, the face laid flat, tables). ``startup_s`` is the time from the command to the
+first rendered frame, without the analysis before it, of the shorter one; the machine code of loops
+is on disk then, as after any first job.
 """
 
 from __future__ import annotations

@@ -229,8 +229,11 @@ class Farm:
             if said is not None:
                 told.append(said)
         self.tell(*told)
-        for event in done:
-            self._keep(event)
+        for event in heard:
+            if isinstance(event, TaskFailed):
+                self._begun.pop(event.attempt, None)
+        for each in done:
+            self._keep(each)
 
     def _keep(self, event: TaskDone) -> None:
         """Keep what a lane made, if the ledger counted it; a `Drop` follows if not."""

@@ -35,6 +35,10 @@ _KEEPER_LOG: Final = "keeper.log"
 _UP: Final = 120.0
 """Seconds in which a farm must come up."""
 _DOWN: Final = 30.0
+_LOOK: Final = 10.0
+"""Seconds between two looks of the keeper, and for an answer."""
+_MISSES: Final = 6
+"""After so many looks without an answer the keeper ends: the next ``farm up`` begins anew."""
 _PLAN: Final = TypeAdapter(FarmPlan)
 _FAILURE: Final = TypeAdapter(Failure)
 
@@ -183,7 +187,8 @@ def keep(plan: FarmPlan) -> None:
     with Session.open("local", cpus=plan.lanes or None) as session:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, end)
-        FarmClient.start(plan).ask("ping", timeout=_UP)
+        client = FarmClient.start(plan)
+        client.ask("ping", timeout=_UP)
         place = FarmPlace(
             address=session.head,
             token=session.token,
@@ -192,7 +197,13 @@ def keep(plan: FarmPlan) -> None:
         )
         _write_note(plan.folder, place)
         _let_go()
-        ended.wait()
+        misses = 0
+        while misses < _MISSES and not ended.wait(_LOOK):
+            try:
+                client.ask("ping", timeout=_LOOK)
+                misses = 0
+            except NoFarm:  # Ray starts it again, unless Ray itself is broken
+                misses += 1
     note = find_place(plan.folder)
     if note == place:
         (plan.folder / _NOTE).unlink(missing_ok=True)

@@ -31,7 +31,7 @@ from scheduler.errors import storage_error
 from scheduler.events import TaskDone, TaskProgress
 from scheduler.failure import Failure
 from scheduler.history import Event, LaneUp, Submitted, Terms, Ticked
-from scheduler.instructions import Drop, Instruction, JobChanged, JobState, Kill, Start
+from scheduler.instructions import Instruction, JobChanged, JobState, Kill, Start, Stop
 from scheduler.jobs import Analysis, JobSpec, JobSummary
 from scheduler.ledger import Ledger
 from scheduler.media import VideoIndex
@@ -215,12 +215,10 @@ class JobService:
                         return
                     case JobChanged(failure=Failure() as failure):
                         raise failure.error()
-                    case Drop():
-                        pass  # its files go with the folder; no other attempt has their names
+                    case Stop() if instruction.lane != DESK:
+                        executor.stop(int(instruction.lane), instruction.lease)
                     case _:
-                        # Only jobs that end have something to stop here, since all lanes are of
-                        # one node; then the lanes and the folder go as a whole.
-                        pass
+                        pass  # dropped files go with the folder: no other attempt has their names
             else:
                 todo = self._listen(work, executor)
 

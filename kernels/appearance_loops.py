@@ -74,9 +74,9 @@ def strangeness(
     weak: Floats,
     sure: Floats,
 ) -> None:
-    """[s, s] squares of how far pixels lie outside of their places' ranges, and outside of the
-    whole face's ranges ``low`` to ``high`` of the first features, in ``unit``; the frame's
-    ``gains`` taken off. Others: as in `compare`."""
+    """[s, s] squares of how far pixels lie outside of their places' ranges (``weak``), and outside
+    of the whole face's, ``low`` to ``high`` of the first features (``sure``); in ``unit``, with the
+    frame's ``gains`` taken off. Others: as in `compare`."""
     for i in range(weak.shape[0]):
         for j in range(weak.shape[1]):
             here = there = ZERO

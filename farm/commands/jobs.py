@@ -62,7 +62,13 @@ def jobs(context: typer.Context, as_json: Json = False) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("job", "state", "phase", "chunks", "left", "user", "output"):
-        table.add_column(name, justify="right" if name in ("chunks", "left") else "left")
+        right = name in ("chunks", "left")
+        table.add_column(
+            name,
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=name == "job",
+        )
     for row in rows:
         left = row["eta_seconds"]
         table.add_row(

@@ -3,8 +3,11 @@ film is the same."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+import ray
 
 from actors.models import ModelStore
 from actors.toolbox import LaneKit
@@ -21,6 +25,7 @@ from cluster.inline import InlineExecutor
 from cluster.job_shelf import Entry, utc_now
 from cluster.preparation import Premises
 from cluster.service import JobService
+from cluster.session import Session
 from scheduler.jobs import EncoderSettings, JobSpec, SwapSettings
 from tests.integration.films import trim
 
@@ -225,3 +230,41 @@ def test_a_farm_that_is_taken_down_finishes_what_runs_and_goes_on_later(
     assert check_journal(plan.folder) == []
     bring_up(plan, None)
     check_end(plan, spec, before, undisturbed)
+
+
+def test_a_farm_on_a_cluster_of_others(tmp_path: Path, models: ModelStore) -> None:
+    """The command line starts it there, finds it, and leaves nothing of it when it ends."""
+
+    def farm(*words: str) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-m", "farm.cli", *words, "--json"],
+            env=os.environ
+            | {
+                "XDG_STATE_HOME": str(tmp_path),
+                "XDG_CACHE_HOME": str(models.cache.parent),
+                "RAY_AUTH_TOKEN": session.token,
+                "RAY_AUTH_MODE": "token",
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    with Session.open("local", cpus=2) as session:
+        up = farm("up", "--address", session.head, "--lanes", "1")
+        assert (up["before"], up["address"]) == (False, session.head)
+        assert farm("up", "--address", session.head)["before"] is True
+        assert farm("jobs") == []
+        end = time.monotonic() + 60
+        while not (nodes := farm("nodes")):
+            assert time.monotonic() < end
+        assert [lane["state"] for lane in nodes[0]["lanes"]] == ["idle"]
+        assert farm("journal", "check") == {"ok": True, "found": []}
+        assert farm("down") == {"up": False, "before": True}
+        end = time.monotonic() + 60
+        while ray.available_resources().get("CPU") != 2.0:
+            assert time.monotonic() < end, "its lanes keep their place"
+            time.sleep(0.2)

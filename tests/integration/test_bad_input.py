@@ -289,5 +289,5 @@ def test_a_full_disk_is_one_clear_error(place: Place) -> None:
         check=False,
     )  # fmt: skip
     assert done.returncode == 5, done.stderr
-    assert error_of(log.read_text())["code"] == "storage.full"
+    assert error_of(log.read_text())["code"] == "storage.does-not-fit"
     assert Path(f"{log}.left").read_text().split() == ["film.mp4", "work"]

@@ -43,8 +43,8 @@ def _called(function: ast.expr) -> str:
 
 
 def events() -> Iterator[str]:
-    """Names of the events that the commands write, or hand on for what they prepare."""
-    for path in (path for room in ("farm", "cluster") for path in (ROOT / room).rglob("*.py")):
+    """Names of the events that the commands write, those of a job's preparation among them."""
+    for path in (*(ROOT / "farm").rglob("*.py"), ROOT / "cluster" / "preparation.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 named = node.args and isinstance(node.args[0], ast.Constant)

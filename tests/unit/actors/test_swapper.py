@@ -180,3 +180,13 @@ def test_people_are_swapped_each_by_their_own() -> None:
     for _ in Swapper(tools, CpuKernels(), np.eye(2, 3)).swap_frames(frames, faces, hold=3):
         continue
     assert (tools[0].given, tools[5].given) == ([2], [2])
+
+
+@pytest.mark.parametrize(("batch", "beats"), [(1, 5), (2, 3), (8, 1)])
+def test_each_batch_of_one_frames_faces_is_a_sign_of_life(batch: int, beats: int) -> None:
+    heard: list[int] = []
+    stage = Swapper(
+        {0: Batched(batch)}, CpuKernels(), np.eye(2, 3), beat=lambda: heard.append(len(heard))
+    )
+    stage.swap(frame_of(5), [face_at(30, 20)] * 5)
+    assert len(heard) == beats, "a frame with many faces is no silence"
