@@ -169,6 +169,8 @@ class Stabilizer:
         change = past.change[_slices(part, 1)]
         difference = carry(_contiguous(before.change[_slices(part, 1)]), _scaled(flow, shape))
         difference -= change
+        # A change takes its own frame's grain out: that of the frame before stays behind.
+        difference = cast(Floats, cv2.blur(difference, (3, 3)))
         flow = _scaled(flow, (shape[0] // step, shape[1] // step))
         mask = shrunk(change, step)[..., 3]
         followed = similarity(past.original[area], carry(before.original[area], flow))

@@ -16,7 +16,7 @@ from tests.support.oracle import Seen, faults, look
 from tests.support.scene import Scene
 
 SEED = 20261122
-FRAMES = 40
+FRAMES = 96
 INLINE = ("--no-ray", "--overwrite", "--no-occlusion", "--no-objects")
 LANES = (*INLINE[1:], "--lanes", "2", "--processes", "2")
 LAYOUTS = pytest.mark.parametrize(
