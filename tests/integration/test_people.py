@@ -297,7 +297,7 @@ def test_a_plan_says_what_there_is_to_do(
     seconds = sum(face.person == 1 for face in faces)
     assert (plan["frames"], plan["faces"], plan["swaps"]) == (87, len(faces), seconds)
     assert len(faces) > seconds > 50
-    assert (plan["chunks"], plan["lanes"], plan["cuts"]) == (1, 1, 2)
+    assert (plan["chunks"], plan["lanes"], plan["cuts"]) == (2, 1, 2)
     assert plan["estimated_seconds"] > 0
     assert main([*typed, "--plan"]) == 0
     assert "nothing was rendered" in capsys.readouterr().out
