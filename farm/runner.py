@@ -51,8 +51,6 @@ class FarmOptions:
     """Of the networks in each process. Never changes a frame."""
     batch: int = 1
     """Faces that a neural swapper sees at once, a power of two up to 64. Never changes a frame."""
-    license_policy: str = "any"
-    """Which models may be used: any, or commercial."""
 
 
 def farm_options(settings: Settings) -> FarmOptions:
@@ -63,7 +61,6 @@ def farm_options(settings: Settings) -> FarmOptions:
         lanes=settings.lanes,
         processes=settings.lane.processes,
         keep=settings.keep,
-        license_policy=settings.license_policy,
     )
 
 

@@ -50,8 +50,8 @@ def job(samples: dict[str, Path], tmp_path: Path) -> JobSpec:
 
 def run(job: JobSpec, settings: Settings, policy: str = "any") -> tuple[JobSummary, list[dict]]:
     told = io.StringIO()
-    options = FarmOptions(ray=False, license_policy=policy)
-    summary = run_job(job, settings, options, JsonDisplay(told))
+    settings = settings.model_copy(update={"license_policy": policy})
+    summary = run_job(job, settings, FarmOptions(ray=False), JsonDisplay(told))
     return summary, [json.loads(line) for line in told.getvalue().splitlines()]
 
 

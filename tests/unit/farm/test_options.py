@@ -14,7 +14,7 @@ import pytest
 from farm.config import load_settings
 from farm.options.catalogue import by_name, catalogue
 from farm.options.flags import spread
-from farm.runner import farm_options
+from farm.runner import farm_options, premises
 from farm.submission import build_job
 from farm.toml import commented, written
 from scheduler.errors import SettingInvalid
@@ -95,7 +95,6 @@ WHERE = {
     "address": ("head:6379", "address", "head:6379"),
     "ray": (False, "ray", False),
     "keep": (True, "keep", True),
-    "license_policy": ("commercial", "license_policy", "commercial"),
 }
 
 
@@ -124,13 +123,20 @@ def test_where_a_job_runs_is_an_option_too(name: str, tmp_path: Path) -> None:
     assert getattr(farm_options(settings), field) == wanted
 
 
+def test_the_licence_policy_is_an_option_too(tmp_path: Path) -> None:
+    settings = load_settings(
+        environment={"HOME": str(tmp_path)}, flags={"license_policy": "commercial"}
+    )
+    assert premises(settings).license_policy == "commercial"
+
+
 def test_the_rest_of_the_options(tmp_path: Path) -> None:
     (tmp_path / "out.mp4").touch()
     work = job(
         tmp_path, {"overwrite": True, "work_dir": tmp_path / "work"}, output=tmp_path / "out.mp4"
     )
     assert Path(work.folder).parent == tmp_path / "work"
-    tested = {c[0] for c in CHANGES} | set(WHERE) | {"overwrite", "work_dir"}
+    tested = {c[0] for c in CHANGES} | set(WHERE) | {"overwrite", "work_dir", "license_policy"}
     machine = {"cache_dir", "state_dir", "analysis_gb", "keep_days", "webhooks.secret"}
     machine |= {"storage.endpoint", "storage.region", "storage.timeout"}  # test_remote.py
     assert tested | machine == set(by_name()), "an option without a test"
