@@ -137,7 +137,7 @@ class Work:
         summary = service.run(job, keep=True)
         assert len(killed) == bool(kill)
         assert summary.retries <= bool(kill)
-        assert (summary.tracks, summary.cuts) == (4, 2)
+        assert summary.cuts == 2
         table = pq.read_table(job.tracks).combine_chunks()
         people = table.group_by(["track", "person"]).aggregate([("frame", "count")])
         return Outcome(
@@ -149,12 +149,16 @@ class Work:
 
 
 def check(
-    work: Work, lengths: Sequence[float], lanes: Sequence[int], kills: Sequence[tuple[str, int]]
+    work: Work,
+    tracks: int,
+    lengths: Sequence[float],
+    lanes: Sequence[int],
+    kills: Sequence[tuple[str, int]],
 ) -> None:
     """Equal tables for all lengths and lanes, equal frames for all lanes of one length."""
     first = work(WHOLE, 0)
     assert set(first.tracks.column("person").to_pylist()) == {0, 1}
-    assert len(first.people) == 4, "two people in each of two shots"
+    assert len(first.people) == tracks
     for at, seconds in enumerate(lengths):
         ways = [work(seconds, number) for number in lanes]
         ways += [work(seconds, 2, kill) for kill in kills if at == 0]
@@ -174,7 +178,7 @@ def test_tables_people_and_frames_are_the_same(
 ) -> None:
     media = film(tmp_path / "film.mp4", samples, 36)
     work = Work(session, LaneKit(cache_dir=models.cache), media, faces, tmp_path)
-    check(work, [1.0], [3], [("render", 30)])
+    check(work, 4, [1.0], [3], [("render", 30)])  # two people in each of two shots
 
 
 @pytest.mark.slow
@@ -188,4 +192,5 @@ def test_all_lengths_and_lanes_and_a_kill_in_each_phase(
 ) -> None:
     media = film(tmp_path / "film.mp4", samples, 170)
     work = Work(session, LaneKit(cache_dir=models.cache), media, faces, tmp_path)
-    check(work, [1.0, 3.0, 8.0, WHOLE], [0, 1, 2, 3], [("analyse", 60), ("render", 60)])
+    # One passes behind the other, and is numbered anew.
+    check(work, 5, [1.0, 3.0, 8.0, WHOLE], [0, 1, 2, 3], [("analyse", 60), ("render", 60)])
