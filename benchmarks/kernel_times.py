@@ -1,4 +1,4 @@
-"""Milliseconds of each kernel of the CPU back end, one thread.
+"""Milliseconds of each kernel of the CPU back end and of smoothing a face, one thread.
 
     python benchmarks/kernel_times.py [--quick] [--json FILE]
 
@@ -24,6 +24,9 @@ from kernels.cpu import CpuKernels
 from kernels.geometry import Affine, resize
 from kernels.picture import Picture, PictureFormat
 from kernels.pyramid import blend, mask_levels
+from scheduler.points import MESH
+from scheduler.smooth import Smoother
+from scheduler.tracks import FaceObservation, to_table
 
 CROP = 256
 
@@ -61,6 +64,30 @@ def timed(call: Callable[[], object], calls: int) -> dict[str, float]:
         call()
         taken.append((time.perf_counter() - start) * 1e3)
     return {"best": round(min(taken), 3), "median": round(median(taken), 3)}
+
+
+def smoothing(calls: int) -> dict[str, float]:
+    """Of one row of a table, a face that trembles; ten come at a time."""
+    rng, smoother = np.random.default_rng(0), Smoother()
+    mesh = rng.uniform(0, 200, (MESH.count, 2))
+    tables = iter(
+        [
+            to_table(
+                FaceObservation(
+                    frame=frame,
+                    track=0,
+                    box=np.array([0, 0, 200, 200], np.float32),
+                    landmarks=(mesh + rng.normal(0, 0.4, mesh.shape)).astype(np.float32),
+                    score=1.0,
+                    visible=1.0,
+                )
+                for frame in range(10 * part, 10 * part + 10)
+            )
+            for part in range(calls + 2)
+        ]
+    )
+    times = timed(lambda: smoother.extend(next(tables)), calls)
+    return {name: round(ms / 10, 3) for name, ms in times.items()}
 
 
 def main() -> None:
@@ -109,6 +136,7 @@ def main() -> None:
             )
     change = np.random.default_rng(0).normal(size=(CROP, CROP)).astype(np.float32)
     times["blend of one 256 px channel"] = timed(lambda: blend(change, mask_levels(mask)), calls)
+    times["smoothing of a face"] = smoothing(calls)
 
     machine = f"{os.cpu_count()} cores, {platform.machine()}, OpenCV {cv2.__version__}"
     print(f"milliseconds a call, one thread ({machine})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -247,13 +246,9 @@ def test_what_wanders_slowly_is_held_by_the_long_window() -> None:
     assert after < 0.75 * before, "nine frames alone leave nine tenths"
 
 
-def test_memory_does_not_grow_and_a_face_takes_a_millisecond() -> None:
+def test_memory_does_not_grow() -> None:
     smoother, path = Smoother(), noisy(lambda at: placed(100 + at, 200), 0.004)
     tables = [to_table([face(10 * n + k, path(k), n) for k in range(10)]) for n in range(40)]
-    best = np.inf
     for table in tables:
-        began = time.thread_time()
         smoother.extend(table)
-        best = min(best, (time.thread_time() - began) / 10)
-    assert len(smoother._tracks) <= 3
-    assert best < 0.001
+        assert len(smoother._tracks) <= 3
