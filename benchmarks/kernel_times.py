@@ -134,8 +134,8 @@ def main() -> None:
                 ),
                 calls,
             )
-    change = np.random.default_rng(0).normal(size=(CROP, CROP)).astype(np.float32)
-    times["blend of one 256 px channel"] = timed(lambda: blend(change, mask_levels(mask)), calls)
+    change = np.random.default_rng(0).normal(size=(CROP, CROP, 3)).astype(np.float32)
+    times["blend of a 256 px crop"] = timed(lambda: blend(change, mask_levels(mask)), calls)
     times["smoothing of a face"] = smoothing(calls)
 
     machine = f"{os.cpu_count()} cores, {platform.machine()}, OpenCV {cv2.__version__}"

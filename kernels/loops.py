@@ -207,6 +207,7 @@ def sample_means(
     rows, columns = out.shape
     a, d = to_level[0, 0], to_level[1, 0]
     last_x, last_y = float(size[0] - 1), float(size[1] - 1)
+    last_column, last_row = U(cells.shape[1] - 1), U(cells.shape[0] - 1)
     share = np.float32(1 / (points * points))
     count = columns * points
     at_x, at_y = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -235,9 +236,9 @@ def sample_means(
                     at = U(j * points + q)
                     ix, iy = at_x[at], at_y[at]
                     left, upper = U(ix - low[0]), U(iy - low[1])
-                    # Where the level ends, what lies beyond has no weight.
-                    right = left + U(ix + 1 < size[0])
-                    lower = upper + U(iy + 1 < size[1])
+                    # Where the cells end, what lies beyond has no weight.
+                    right = left + U(left < last_column)
+                    lower = upper + U(upper < last_row)
                     one = cells[upper, left]
                     one += part_x[at] * (cells[upper, right] - one)
                     two = cells[lower, left]

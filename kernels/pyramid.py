@@ -51,7 +51,15 @@ def blend(difference: Samples, levels: Sequence[Samples]) -> Samples:
         difference: float32 [h, w, 3].
         levels: of the mask, from ``mask_levels``.
     Returns: float32 [h, w, 3]; exactly zero wherever the mask is.
+
+    Raises:
+        ValueError: the difference has not the mask's size and three channels (compiled loops
+            would read past its end).
     """
+    if difference.shape != (*levels[0].shape, 3):
+        raise ValueError(
+            f"a difference of shape {difference.shape}; wanted {(*levels[0].shape, 3)}, its mask's"
+        )
     fines = [difference]
     for _ in levels[1:]:
         fines.append(cast(Samples, cv2.pyrDown(fines[-1])))

@@ -80,3 +80,10 @@ def test_a_part_with_its_reach_equals_the_whole(scene):
     part = _blend(difference[y0:y1, x0:x1], mask[y0:y1, x0:x1])
     whole = _blend(difference, mask)
     assert part == pytest.approx(whole[y0:y1, x0:x1], abs=1e-6)
+
+
+def test_a_difference_that_is_not_the_masks_is_refused():
+    levels = mask_levels(np.ones((8, 8), np.float32))
+    for shape in ((8, 8), (8, 8, 1), (8, 7, 3)):
+        with pytest.raises(ValueError, match=r"wanted \(8, 8, 3\)"):
+            blend(np.zeros(shape, np.float32), levels)
