@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ from cluster.admitting import admit_film, disk_bytes
 from cluster.bookkeeper import Bookkeeper
 from cluster.executor import Executor
 from cluster.failures import as_error
+from cluster.farm_news import FarmNews
+from cluster.farm_works import FarmWorks
 from cluster.film_work import FilmWork
 from cluster.folders import release
 from cluster.job_shelf import Entry, JobShelf
@@ -29,6 +32,7 @@ from cluster.lane_reports import LaneReports
 from cluster.preparation import Premises, Say, open_desk
 from cluster.publish import partials_of
 from cluster.service import DESK, POLL_SECONDS, terms_of
+from cluster.webhook import Webhook
 from scheduler.errors import JobUnknown, OutputMissing, SwapfarmError
 from scheduler.events import ExecutorEvent, TaskDone, TaskFailed
 from scheduler.failure import Failure
@@ -37,11 +41,11 @@ from scheduler.history import (
     Failed,
     Held,
     LaneUp,
-    OutputLost,
     Released,
     Removed,
     Restarted,
     Submitted,
+    Terms,
     Ticked,
 )
 from scheduler.instructions import (
@@ -53,13 +57,20 @@ from scheduler.instructions import (
     Start,
     Stop,
 )
-from scheduler.jobs import LaneTask
+from scheduler.jobs import JobSpec, LaneTask
 from scheduler.ledger import Ledger
 from scheduler.standing import Job
-from scheduler.tasks import Kind, TaskState
 
 _ROOM_EVERY: Final = 10.0
 """Seconds between two looks at the disk for jobs that wait for room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """What a lane was given."""
+
+    start: Start
+    task: LaneTask
 
 
 class Farm:
@@ -71,6 +82,7 @@ class Farm:
         kit: of the lanes.
         open_executor: brings lanes up; called at the first turn.
         local: the lanes are on this machine.
+        webhook: tells others of jobs' states; None: nobody is told. Closed with the farm.
         clock: seconds that go on while no farm is up.
 
     Raises:
@@ -85,6 +97,7 @@ class Farm:
         kit: LaneKit,
         open_executor: Callable[[], Executor],
         local: bool,
+        webhook: Webhook | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.lock = threading.RLock()
@@ -95,13 +108,21 @@ class Farm:
         self._kit = kit
         self._open_executor = open_executor
         self._local = local
+        self._webhook = webhook
+        self._news = FarmNews(self.shelf, webhook)
         self._clock = clock
         self._journal = Journal(folder / "journal.db")
         self._books = Bookkeeper(self._journal)
         self._reports = LaneReports(self.ledger, falls=None)
         self._executor: Executor | None = None
-        self._works: dict[str, FilmWork] = {}
-        self._begun: dict[int, LaneTask] = {}
+        self._works = FarmWorks(
+            shelf=self.shelf,
+            job=self.job,
+            tell=self.tell,
+            lock=self.lock,
+            open_work=self._open_work,
+        )
+        self._begun: dict[int, _Begun] = {}
         """Tasks that lanes were given in this life, by lease; until they are counted or dropped."""
         self._todo: deque[Instruction] = deque()
         self._waits: dict[str, FilmWork] = {}
@@ -128,27 +149,35 @@ class Farm:
             self._executor.close()
             self._executor = None
         self._journal.close()
+        self.finish_telling()
+
+    def finish_telling(self) -> None:
+        """Give webhooks a moment for what they still have to say; the rest waits on disk."""
+        if self._webhook is not None:
+            self._webhook.close()
 
     # For any thread
 
     def submit(self, entry: Entry) -> str:
-        """Take a job; the name under which it is known. The same key is the same job.
+        """Take a job; the name under which it is known. The same key or name is the same job.
 
         Raises:
             SettingInvalid: it asks for what does not go together.
             StorageError: it cannot be written down.
         """
-        check_faces(entry.spec)
+        for step in entry.steps:
+            check_faces(step)
         with self.lock:
+            if entry.job in self.ledger.state.jobs:
+                return entry.job
             if entry.key:
                 known = self.shelf.with_key(entry.key)
                 if known is not None:
-                    return known.spec.job_id
+                    return known.job
             self.shelf.add(entry)
-            terms = terms_of(entry.spec, entry.user, entry.priority)
-            self._say(entry.spec.job_id)("submitted", f"submitted by {entry.user}")
-            self.tell(Submitted(terms=terms))
-            return entry.spec.job_id
+            self._say(entry.job)("submitted", f"submitted by {entry.user}")
+            self.tell(Submitted(terms=_terms(entry)))
+            return entry.job
 
     def tell(self, *events: Event) -> None:
         """Tell the ledger; what follows is carried out by the loop. Durable when this returns."""
@@ -181,12 +210,13 @@ class Farm:
         """
         with self.lock:
             name = self.job(name).id
-            spec = self.shelf.entry(name).spec
+            steps = self.shelf.entry(name).steps
             self.tell(Removed(job=name))
             if name in self.ledger.state.jobs:
                 return False
-            self._works.pop(name, None)
-            release(Path(spec.folder), partials_of(spec))
+            self._works.forget(name)
+            for step in steps:
+                release(Path(step.folder), partials_of(step))
             self.shelf.remove(name)
             return True
 
@@ -218,10 +248,10 @@ class Farm:
         done: list[TaskDone] = []
         for event in heard:
             if isinstance(event, TaskDone):
-                task = self._begun.get(event.attempt)
-                if task is None:
+                begun = self._begun.get(event.attempt)
+                if begun is None:
                     continue
-                self.shelf.put_result(task.job.job_id, event.attempt, event.result)
+                self.shelf.put_result(begun.start.job, event.attempt, event.result)
                 done.append(event)
             elif isinstance(event, TaskFailed):
                 self._log_failure(event)
@@ -237,17 +267,16 @@ class Farm:
 
     def _keep(self, event: TaskDone) -> None:
         """Keep what a lane made, if the ledger counted it; a `Drop` follows if not."""
-        task = self._begun[event.attempt]
-        job = self.ledger.state.jobs.get(task.job.job_id)
+        start = self._begun[event.attempt].start
+        job = self.ledger.state.jobs.get(start.job)
         if job is None:
             return
-        kind: Kind = "analyse" if task.key.startswith("analyse") else "render"
-        found = job.task(0, kind, event.result.chunk)
+        found = job.task(start.step, start.kind, start.chunk)
         if found.winner != event.attempt:
             return
         del self._begun[event.attempt]
-        self._say(job.id)("done", f"{kind} of chunk {found.chunk}", chunk=str(found.chunk))
-        work = self._works.get(job.id)
+        self._say(job.id)("done", f"{start.kind} of chunk {found.chunk}", chunk=str(found.chunk))
+        work = self._works.known(job.id, start.step)
         if work is not None:
             work.keep(event.result, passthrough=found.passthrough)
 
@@ -263,12 +292,12 @@ class Farm:
                 if instruction.lane != DESK and self._executor is not None:
                     self._executor.kill(int(instruction.lane), instruction.why)
             case Drop():
-                task = self._begun.pop(instruction.lease, None)
-                if task is not None:
-                    LaneFiles(task).remove()
-                    self.shelf.drop_result(task.job.job_id, instruction.lease)
-                    say = self._say(task.job.job_id)
-                    say("dropped", instruction.why, chunk=str(task.chunk.index))
+                begun = self._begun.pop(instruction.lease, None)
+                if begun is not None:
+                    LaneFiles(begun.task).remove()
+                    self.shelf.drop_result(begun.start.job, instruction.lease)
+                    say = self._say(begun.start.job)
+                    say("dropped", instruction.why, chunk=str(begun.start.chunk))
             case JobChanged():
                 self._changed(instruction)
 
@@ -281,7 +310,7 @@ class Farm:
                     self.tell(Failed(lease=start.lease, failure=Failure.of(gone)))
                 return
         try:
-            work = self._work(start.job)
+            work = self._works.of(start.job, start.step)
             if start.lane == DESK:
                 self._film_task(work, start)
                 return
@@ -291,7 +320,7 @@ class Farm:
             self._say(start.job)("failed", f"{start.kind}: {found.found}", code=found.code)
             self.tell(Failed(lease=start.lease, failure=Failure.of(found)))
             return
-        self._begun[start.lease] = task
+        self._begun[start.lease] = _Begun(start=start, task=task)
         self._say(start.job)(
             "started",
             f"{start.kind} of chunk {start.chunk} on lane {start.lane}",
@@ -301,38 +330,50 @@ class Farm:
         self._executor.start(task, int(start.lane))
 
     def _film_task(self, work: FilmWork, start: Start) -> None:
-        job = work.job
+        name, number = start.job, start.step
         if start.kind == "probe":
             for sentence in work.check_output():
-                self._say(job.job_id)("note", sentence)
-            work.desk.check_sources(job)
+                self._say(name)("note", sentence)
+            work.desk.check_sources(work.job)
             if work.cached:
-                self.shelf.put_cached(job.job_id, work.analyses[0])
-            self._admit(work)
+                self.shelf.put_cached(name, number, work.analyses[0])
+            self._admit(name, work)
         delivered = work.do(start)
         if start.kind == "publish":
             with self.lock:
-                standing = self.job(job.job_id)
-                passed = tuple((first, stop) for _, first, stop in standing.passed())
+                standing = self.job(name)
+                passed = tuple((a, b) for step, a, b in standing.passed() if step == number)
                 retries = standing.retries
             summary = work.summary(retries, passed)
-            self.shelf.put_summary(job.job_id, summary)
+            self.shelf.put_summary(name, number, summary)
             work.keep_record(summary)
         self.tell(delivered)
+        if start.kind == "publish":
+            self._published(start, work)
+
+    def _published(self, start: Start, work: FilmWork) -> None:
+        """The result of a step is there: what only its making needed goes before the next."""
+        with self.lock:
+            task = self.job(start.job).task(start.step, "publish", 0)
+            counts = task.winner == start.lease
+        if counts:
+            self._works.forget(start.job, start.step)
+            release(Path(work.job.folder), partials_of(work.job))
 
     def _changed(self, changed: JobChanged) -> None:
         why = changed.failure.found if changed.failure else changed.reason
         words = changed.state.value + (f": {why}" if why else "")
         self._say(changed.job)("state", words)
+        self._news.tell(changed.job, changed.state, changed.failure)
         if changed.state.ended:
-            self._works.pop(changed.job, None)
+            self._works.forget(changed.job)
             self._waits.pop(changed.job, None)
             with self.lock, suppress(FileNotFoundError):
-                spec = self.shelf.entry(changed.job).spec
-                for partial in partials_of(spec):
-                    partial.unlink(missing_ok=True)
-                if changed.state is JobState.COMPLETED:
-                    release(Path(spec.folder), partials_of(spec))
+                for spec in self.shelf.entry(changed.job).steps:
+                    for partial in partials_of(spec):
+                        partial.unlink(missing_ok=True)
+                    if changed.state is JobState.COMPLETED:
+                        release(Path(spec.folder), partials_of(spec))
 
     # Jobs
 
@@ -344,93 +385,19 @@ class Farm:
         return say
 
     def _log_failure(self, event: TaskFailed) -> None:
-        task = self._begun.get(event.attempt)
-        if task is not None:
-            self._say(task.job.job_id)(
+        begun = self._begun.get(event.attempt)
+        if begun is not None:
+            self._say(begun.start.job)(
                 "failed",
-                f"{task.key} on lane {event.lane}: {event.error.found}",
-                chunk=str(task.chunk.index),
+                f"{begun.task.key} on lane {event.lane}: {event.error.found}",
+                chunk=str(begun.start.chunk),
                 code=event.error.code,
             )
 
-    def _work(self, name: str) -> FilmWork:
-        """The film of a job, as far as it is done: made anew after a restart."""
-        if name in self._works:
-            return self._works[name]
-        spec = self.shelf.entry(name).spec
-        for part in ("analysis", "segments"):
-            (Path(spec.folder) / part).mkdir(parents=True, exist_ok=True)
-        with self.lock:
-            step = self.job(name).steps[0]
-            planned = step.tasks["probe"][0].state is TaskState.DONE
-            stitched = step.tasks["stitch"][0].state is TaskState.DONE
-        say = self._say(name)
+    def _open_work(self, job: str, spec: JobSpec, look: bool) -> FilmWork:
+        say = self._say(job)
         desk, _ = open_desk(spec, self._premises, self._kit, say)
-        work = FilmWork(spec, desk, lambda phase: say("phase", phase), look=not planned)
-        if planned:
-            self._take_up(work, stitched=stitched)
-        self._works[name] = work
-        return work
-
-    def _take_up(self, work: FilmWork, *, stitched: bool) -> None:
-        """Bring a film to where it was before a restart.
-
-        Raises:
-            OutputMissing: what renders need is not there any more; the ledger knows of it.
-        """
-        name = work.job.job_id
-        cached = self.shelf.cached(name)
-        # First: an analysis counts as lost only where something still needs it.
-        self._take_results(work, "render")
-        if cached is not None:
-            work.use(cached)
-            whole = True
-        else:
-            work.plan_analyses()
-            whole = self._take_results(work, "analyse")
-        if not stitched:
-            return
-        if whole:
-            work.stitch()
-            return
-        with self.lock:
-            step = self.job(name).steps[0]
-            stitch = step.tasks["stitch"][0]
-            if stitch.winner is not None:
-                self.tell(OutputLost(job=name, step=0, kind="stitch", chunk=0, lease=stitch.winner))
-            if stitch.state is TaskState.DONE:  # all is rendered: nobody needs it any more
-                work.take_plan([(task.start, task.stop) for task in step.tasks["render"]])
-                return
-        raise OutputMissing(
-            "analyses are not on storage any more",
-            "what was delivered",
-            "nothing: they are made again",
-        )
-
-    def _take_results(self, work: FilmWork, kind: Kind) -> bool:
-        """What was delivered before a restart; what is not there any more is told as lost.
-
-        Returns: the whole film's is there.
-        """
-        name = work.job.job_id
-        with self.lock:
-            tasks = [
-                (task.chunk, task.winner, task.passthrough)
-                for task in self.job(name).steps[0].tasks[kind]
-            ]
-        lost: list[Event] = []
-        whole = True
-        for chunk, winner, passthrough in tasks:
-            if winner is None:
-                whole = False
-                continue
-            result = self.shelf.result(name, winner)
-            if result is not None:
-                work.keep(result, passthrough=passthrough)
-                continue
-            lost.append(OutputLost(job=name, step=0, kind=kind, chunk=chunk, lease=winner))
-        self.tell(*lost)
-        return whole and not lost
+        return FilmWork(spec, desk, lambda phase: say("phase", phase), look=look)
 
     def _recover(self) -> None:
         """Go on from the journal: no lane is up, and no lease counts."""
@@ -440,23 +407,23 @@ class Farm:
                 self.shelf.remove(name)  # its submission was never acknowledged
         self.tell(Restarted(), LaneUp(lane=DESK, life=1, node=DESK, role="film"))
         for job in known.values():
+            self._news.tell(job.id, job.state, job.failure)  # if death came before the word
             if job.state is JobState.COMPLETED:
                 with suppress(FileNotFoundError):
-                    spec = self.shelf.entry(job.id).spec
-                    release(Path(spec.folder), partials_of(spec))
+                    for spec in self.shelf.entry(job.id).steps:
+                        release(Path(spec.folder), partials_of(spec))
             elif not job.state.ended:
                 self._say(job.id)("restarted", "the service has started again")
 
     # Room
 
-    def _admit(self, work: FilmWork) -> None:
+    def _admit(self, name: str, work: FilmWork) -> None:
         """Hold a job for which there is no room now.
 
         Raises:
             DoesNotFit: there never will be.
         """
-        name = work.job.job_id
-        others = sum(disk_bytes(each) for job, each in self._works.items() if job != name)
+        others = sum(disk_bytes(each) for each in self._works.others(name))
         answer = admit_film(work, self._kit, local=self._local, reserved=others)
         if answer.admitted:
             if self._waits.pop(name, None) is not None:
@@ -466,6 +433,18 @@ class Farm:
             self.tell(Held(job=name, reason=answer.reason))
 
     def _look_for_room(self) -> None:
-        for work in list(self._waits.values()):
+        for name, work in list(self._waits.items()):
             with suppress(SwapfarmError, OSError):
-                self._admit(work)
+                self._admit(name, work)
+
+
+def _terms(entry: Entry) -> Terms:
+    """What the ledger has to know of a job of several steps."""
+    passing = (n for n, step in enumerate(entry.steps) if step.on_error == "passthrough")
+    return replace(
+        terms_of(entry.spec, entry.user, entry.priority),
+        job=entry.job,
+        steps=len(entry.steps),
+        on_error="fail",
+        passing=tuple(passing),
+    )

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from cluster.layout import choose_layout
 from cluster.preparation import Premises
 from cluster.ray_executor import RayExecutor
 from cluster.session import Session
+from cluster.webhook import Webhook
 from scheduler.errors import NoFarm, SwapfarmError
 
 NAME: Final = "farm"
@@ -53,6 +54,8 @@ class FarmPlan:
     """Of each lane; 0: by the cores."""
     local: bool = True
     """The lanes are on this machine."""
+    webhook_secret: str = field(default="", repr=False)
+    """Signs what is told of jobs; empty: nothing is signed."""
 
 
 class FarmHost:
@@ -69,6 +72,9 @@ class FarmHost:
             kit=self._kit,
             open_executor=self._open_executor,
             local=plan.local,
+            webhook=Webhook(
+                plan.premises.state_dir / "webhooks", plan.webhook_secret, note=_log.warning
+            ),
         )
         self._verbs = FarmVerbs(self._farm)
         threading.Thread(target=self._loop, name="farm", daemon=True).start()

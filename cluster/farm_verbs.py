@@ -12,7 +12,6 @@ from cluster.farm_view import list_jobs, list_nodes, show_job
 from scheduler.errors import JobUnknown
 from scheduler.history import (
     CancelAsked,
-    Event,
     NodeDrained,
     NodeForgiven,
     Paused,
@@ -21,6 +20,9 @@ from scheduler.history import (
     Resumed,
     Retried,
 )
+
+_OfJob = Paused | Resumed | CancelAsked | Retried | Prioritised | Requeued
+"""What people tell of one job."""
 
 
 class FarmVerbs:
@@ -65,34 +67,44 @@ class FarmVerbs:
         with self._farm.lock:
             return list(self._farm.shelf.read_log(self._farm.job(job).id, chunk))
 
-    def order(self, job: str, what: str) -> dict[str, Any]:
-        """Pause, resume, cancel or retry a job; gives its row."""
-        job = self._name(job)
-        events: dict[str, Event] = {
-            "pause": Paused(job=job),
-            "resume": Resumed(job=job),
-            "cancel": CancelAsked(job=job),
-            "retry": Retried(job=job),
+    def order(self, job: str, what: str) -> list[dict[str, Any]]:
+        """Pause, resume, cancel or retry a job or a group; gives the rows."""
+        kinds: dict[str, Callable[..., _OfJob]] = {
+            "pause": Paused,
+            "resume": Resumed,
+            "cancel": CancelAsked,
+            "retry": Retried,
         }
-        return self._told(job, events[what])
+        with self._farm.lock:
+            return self._told(*(kinds[what](job=name) for name in self._names(job)))
 
-    def priority(self, job: str, priority: int) -> dict[str, Any]:
-        job = self._name(job)
-        return self._told(job, Prioritised(job=job, priority=priority))
+    def priority(self, job: str, priority: int) -> list[dict[str, Any]]:
+        with self._farm.lock:
+            return self._told(
+                *(Prioritised(job=name, priority=priority) for name in self._names(job))
+            )
 
-    def requeue(self, job: str, kind: str, start: int, stop: int) -> dict[str, Any]:
-        """Do the chunks with frames in [start, stop) again, and what is made from them."""
+    def requeue(
+        self, job: str, kind: str, start: int, stop: int, step: int = 0
+    ) -> list[dict[str, Any]]:
+        """Do the chunks with frames in [start, stop) again, and what their step makes of them."""
         assert kind in ("analyse", "render")
-        job = self._name(job)
-        again = Requeued(job=job, step=0, kind=kind, start=start, stop=stop)  # type: ignore[arg-type]
-        return self._told(job, again)
+        with self._farm.lock:
+            name = self._farm.job(job).id
+            return self._told(
+                Requeued(job=name, step=step, kind=kind, start=start, stop=stop)  # type: ignore[arg-type]
+            )
 
     def rm(self, job: str) -> bool:
-        """Forget a job that has ended. False: it goes on, or a lane still gives it up."""
-        try:
-            return self._farm.remove(job)
-        except JobUnknown:
-            return True  # it is gone already
+        """Forget a job or a group that has ended. False: some of it goes on, or a lane still
+        gives it up."""
+        with self._farm.lock:
+            try:
+                names = self._names(job)
+            except JobUnknown:
+                return True  # it is gone already
+            gone = [self._farm.remove(name) for name in names]
+            return all(gone)
 
     def nodes(self) -> list[dict[str, Any]]:
         return list_nodes(self._farm)
@@ -117,14 +129,17 @@ class FarmVerbs:
         until = time.monotonic() + seconds
         while self._farm.busy and time.monotonic() < until:
             time.sleep(0.1)
+        self._farm.finish_telling()
         return not self._farm.busy
 
-    def _name(self, job: str) -> str:
-        with self._farm.lock:
-            return self._farm.job(job).id
+    def _names(self, name: str) -> list[str]:
+        """Of the jobs of a group, or of one job."""
+        shelf, jobs = self._farm.shelf, self._farm.ledger.state.jobs
+        return [job for job in jobs if name and shelf.entry(job).group == name] or [
+            self._farm.job(name).id
+        ]
 
-    def _told(self, job: str, event: Event) -> dict[str, Any]:
-        with self._farm.lock:
-            self._farm.tell(event)
-            (row,) = (row for row in list_jobs(self._farm) if row["job"] == job)
-            return row
+    def _told(self, *events: _OfJob) -> list[dict[str, Any]]:
+        self._farm.tell(*events)
+        names = {event.job for event in events}
+        return [row for row in list_jobs(self._farm) if row["job"] in names]

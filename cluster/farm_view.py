@@ -5,18 +5,27 @@ from __future__ import annotations
 from typing import Any, Final
 
 from cluster.farm import Farm
+from cluster.job_shelf import JobShelf
 from cluster.service import DESK
 from scheduler.farm_state import FarmState
+from scheduler.ledger import Ledger
 from scheduler.standing import Job
+from scheduler.steps import Step
 from scheduler.tasks import Kind, Task, TaskState
 
 _CHUNKS: Final[tuple[Kind, ...]] = ("analyse", "render")
+_KINDS: Final[tuple[Kind, ...]] = ("probe", "analyse", "stitch", "render", "join", "publish")
 
 
 def list_jobs(farm: Farm) -> list[dict[str, Any]]:
     """One row a job, the oldest first."""
     with farm.lock:
-        return [_row(farm, job) for job in farm.ledger.state.jobs.values()]
+        return rows_of(farm.ledger, farm.shelf)
+
+
+def rows_of(ledger: Ledger, shelf: JobShelf) -> list[dict[str, Any]]:
+    """The same of a ledger that nobody changes."""
+    return [_row(ledger, shelf, job) for job in ledger.state.jobs.values()]
 
 
 def show_job(farm: Farm, name: str) -> dict[str, Any]:
@@ -34,16 +43,27 @@ def show_job(farm: Farm, name: str) -> dict[str, Any]:
             for kind in _CHUNKS
             for task in step.tasks[kind]
         ]
+        specs = farm.shelf.entry(name).steps
         return {
-            **_row(farm, job),
+            **_row(farm.ledger, farm.shelf, job),
             "nodes": sorted({c["node"] for c in chunks if c["node"]}),
             "retries": job.retries,
             "dropped": job.dropped,
             "core_seconds": round(farm.shelf.core_seconds(name), 3),
             "passed": [list(frames[1:]) for frames in job.passed()],
             "failure": _failure(job),
-            "summary": farm.shelf.summary(name),
+            "summary": farm.shelf.summary(name, len(specs) - 1),
             "chunks": chunks,
+            "each_step": [
+                {
+                    "step": number,
+                    "state": _step_state(job, step),
+                    "video": spec.media,
+                    "output": spec.goal,
+                    "summary": farm.shelf.summary(name, number),
+                }
+                for number, (step, spec) in enumerate(zip(job.steps, specs, strict=True))
+            ],
         }
 
 
@@ -81,24 +101,27 @@ def list_nodes(farm: Farm) -> list[dict[str, Any]]:
         return rows
 
 
-def _row(farm: Farm, job: Job) -> dict[str, Any]:
-    entry = farm.shelf.entry(job.id)
+def _row(ledger: Ledger, shelf: JobShelf, job: Job) -> dict[str, Any]:
+    entry = shelf.entry(job.id)
     tasks = [task for step in job.steps for kind in _CHUNKS for task in step.tasks[kind]]
     return {
         "job": job.id,
+        "group": entry.group,
         "state": job.state.value,
         "phase": _phase(job),
+        "step": current_step(job),
+        "steps": len(job.steps),
         "user": job.terms.user,
         "priority": job.priority,
         "key": entry.key,
         "submitted": entry.submitted,
         "video": entry.spec.media,
-        "output": entry.spec.output,
+        "output": entry.steps[-1].goal,
         "chunks_total": len(tasks),
         "chunks_done": sum(task.state is TaskState.DONE for task in tasks),
         "running": job.running,
-        "eta_seconds": _eta(farm.ledger.state, job),
-        "waits": farm.ledger.why_waiting(job.id),
+        "eta_seconds": _eta(ledger.state, job),
+        "waits": ledger.why_waiting(job.id),
         "error": job.failure.code if job.failure else None,
     }
 
@@ -115,11 +138,26 @@ def _failure(job: Job) -> dict[str, Any] | None:
     }
 
 
+def current_step(job: Job) -> int:
+    """The first step whose result is not there; the last one where all are."""
+    for step in job.steps:
+        if step.tasks["publish"][0].state is not TaskState.DONE:
+            return step.number
+    return job.steps[-1].number
+
+
+def _step_state(job: Job, step: Step) -> str:
+    if step.tasks["publish"][0].state is TaskState.DONE:
+        return "completed"
+    if step.number != current_step(job):
+        return "queued"
+    return job.state.value
+
+
 def _phase(job: Job) -> str:
     """The first kind of task that is not done; of a job that has ended, where it ended."""
-    kinds: tuple[Kind, ...] = ("probe", "analyse", "stitch", "render", "join", "publish")
     for step in job.steps:
-        for kind in kinds:
+        for kind in _KINDS:
             tasks = step.tasks[kind]
             if kind == "render" and not tasks and step.tasks["stitch"][0].state is TaskState.DONE:
                 return kind
@@ -157,6 +195,7 @@ def _eta(state: FarmState, job: Job) -> float | None:
 def _chunk(state: FarmState, task: Task) -> dict[str, Any]:
     leases = [state.book.open[number] for number in task.leases]
     return {
+        "step": task.step,
         "kind": task.kind,
         "chunk": task.chunk,
         "start": task.start,

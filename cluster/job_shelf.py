@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +24,9 @@ from scheduler.jobs import Analysis, JobSpec, JobSummary, Segment
 _ENTRY: Final = "entry.json"
 _LOG: Final = "log.jsonl"
 _RESULTS: Final = "results"
-_SUMMARY: Final = "summary.json"
+_SUMMARY: Final = "summary"
 _CACHED: Final = "cached"
+_TOLD: Final = "told.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +34,69 @@ class Entry:
     """A job as it was submitted."""
 
     spec: JobSpec
+    """Of its first step. Each step has a name and a folder of its own."""
+    later: tuple[JobSpec, ...] = ()
+    """Of the steps after it; each may take the result of one before."""
+    name: str = ""
+    """Empty: the first step's."""
     user: str
     priority: int
     key: str = ""
     """The same key is the same job."""
+    group: str = ""
+    """Of the jobs that were submitted together; empty: it is on its own."""
     submitted: str
     """UTC, ISO 8601."""
 
+    @property
+    def job(self) -> str:
+        """The name under which the farm knows it."""
+        return self.name or self.spec.job_id
+
+    @property
+    def steps(self) -> tuple[JobSpec, ...]:
+        return (self.spec, *self.later)
+
+    @property
+    def webhooks(self) -> tuple[str, ...]:
+        """Who is told of its states: whom any of its steps names."""
+        return tuple(dict.fromkeys(url for step in self.steps for url in step.webhooks))
+
+
+def entry_of(
+    steps: Sequence[JobSpec],
+    *,
+    user: str,
+    name: str = "",
+    key: str = "",
+    group: str = "",
+    priority: int = 50,
+) -> Entry:
+    """A job as it is submitted now."""
+    first, *later = steps
+    return Entry(
+        spec=first,
+        later=tuple(later),
+        name=name,
+        user=user,
+        priority=priority,
+        key=key,
+        group=group,
+        submitted=utc_now(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The last word to a job's webhooks."""
+
+    count: int = 0
+    """Of words so far."""
+    state: str = ""
+
 
 _AS_ENTRY: Final = TypeAdapter(Entry)
+_AS_TOLD: Final = TypeAdapter(Told)
 _AS_RESULT: Final[TypeAdapter[Analysis | Segment]] = TypeAdapter(Analysis | Segment)
 
 
@@ -58,7 +113,7 @@ class JobShelf:
 
     def add(self, entry: Entry) -> None:
         """Keep a job; it is durable when this returns."""
-        place = self._folder / entry.spec.job_id
+        place = self._folder / entry.job
         (place / _RESULTS).mkdir(parents=True, exist_ok=True)
         _write(place / _ENTRY, _AS_ENTRY.dump_json(entry, indent=1))
         sync_folder(self._folder)
@@ -70,6 +125,12 @@ class JobShelf:
     def jobs(self) -> list[str]:
         """Names of all jobs, the oldest first."""
         return sorted(path.parent.name for path in self._folder.glob(f"*/{_ENTRY}"))
+
+    def folders(self) -> frozenset[str]:
+        """Names of the folders in which steps of these jobs keep their tables and segments."""
+        return frozenset(
+            Path(step.folder).name for job in self.jobs() for step in self.entry(job).steps
+        )
 
     def with_key(self, key: str) -> Entry | None:
         """The job that was submitted under a key."""
@@ -96,12 +157,12 @@ class JobShelf:
     def drop_result(self, job: str, lease: int) -> None:
         self._result(job, str(lease)).unlink(missing_ok=True)
 
-    def put_cached(self, job: str, analysis: Analysis) -> None:
-        """Keep which analysis of the whole film the job goes by."""
-        _write(self._result(job, _CACHED), _AS_RESULT.dump_json(analysis))
+    def put_cached(self, job: str, step: int, analysis: Analysis) -> None:
+        """Keep which analysis of the whole film a step goes by."""
+        _write(self._result(job, _of_step(_CACHED, step)), _AS_RESULT.dump_json(analysis))
 
-    def cached(self, job: str) -> Analysis | None:
-        found = self._read(self._result(job, _CACHED))
+    def cached(self, job: str, step: int) -> Analysis | None:
+        found = self._read(self._result(job, _of_step(_CACHED, step)))
         return found if isinstance(found, Analysis) else None
 
     def core_seconds(self, job: str) -> float:
@@ -126,15 +187,30 @@ class JobShelf:
         )
         return result if all(Path(file).exists() for file in files) else None
 
+    # What webhooks were told
+
+    def told(self, job: str) -> Told:
+        """The last state that the job's webhooks were told."""
+        try:
+            return _AS_TOLD.validate_json((self._folder / job / _TOLD).read_bytes())
+        except FileNotFoundError:
+            return Told()
+
+    def put_told(self, job: str, told: Told) -> None:
+        """Keep it; it is durable when this returns."""
+        _write(self._folder / job / _TOLD, _AS_TOLD.dump_json(told))
+
     # What people read
 
-    def put_summary(self, job: str, summary: JobSummary) -> None:
-        _write(self._folder / job / _SUMMARY, json.dumps(asdict(summary)).encode())
+    def put_summary(self, job: str, step: int, summary: JobSummary) -> None:
+        path = self._folder / job / f"{_of_step(_SUMMARY, step)}.json"
+        _write(path, json.dumps(asdict(summary)).encode())
 
-    def summary(self, job: str) -> dict[str, Any] | None:
-        """What the job did, once it is done."""
+    def summary(self, job: str, step: int) -> dict[str, Any] | None:
+        """What a step of the job did, once it is done."""
+        path = self._folder / job / f"{_of_step(_SUMMARY, step)}.json"
         try:
-            found: dict[str, Any] = json.loads((self._folder / job / _SUMMARY).read_bytes())
+            found: dict[str, Any] = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
         return found
@@ -159,6 +235,10 @@ class JobShelf:
                 continue  # half a line: the service was killed while it wrote
             if chunk is None or found.get("chunk") == chunk:
                 yield found
+
+
+def _of_step(name: str, step: int) -> str:
+    return f"{name}-{step}" if step else name
 
 
 def utc_now() -> str:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from actors.whole_file import whole_file
 from cluster.job_shelf import utc_now
@@ -79,10 +79,15 @@ class Webhook:
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
         self._thread.start()
 
-    def tell(self, urls: Sequence[str], facts: Mapping[str, Any]) -> None:
-        """Have facts told to addresses; returns at once, and what goes wrong is only noted."""
+    def tell(self, urls: Sequence[str], facts: Mapping[str, Any], which: str = "") -> None:
+        """Have facts told to addresses; returns at once, and what goes wrong is only noted.
+
+        Args:
+            which: a name of the event, for who may tell it again after a death: the same name gives
+                the same id. Empty: it is told once.
+        """
         for url in urls:
-            event = uuid4().hex
+            event = (uuid5(NAMESPACE_URL, f"{url} {which}") if which else uuid4()).hex
             body = json.dumps({"id": event, "time": utc_now(), **facts}, sort_keys=True)
             name = f"{time.time_ns():020}-{event}.json"
             try:

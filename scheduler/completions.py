@@ -236,7 +236,7 @@ class Completions:
 
     def _passes(self, job: Job, task: Task) -> bool:
         return (
-            job.terms.on_error == "passthrough"
+            (job.terms.on_error == "passthrough" or task.step in job.terms.passing)
             and task.kind in ("analyse", "render")
             and not task.passthrough
         )

@@ -37,6 +37,8 @@ class Terms:
     needs: Needs = field(default_factory=Needs)
     on_error: Literal["fail", "passthrough"] = "fail"
     """What becomes of a chunk that cannot be worked on."""
+    passing: tuple[int, ...] = ()
+    """Steps where it keeps the source's own frames, whatever ``on_error`` says."""
     attempts: int = 6
     """How often one task may fail for passing reasons, wherever that is."""
     deadline: float | None = None

@@ -15,7 +15,7 @@ import typer
 
 from cluster.folders import sweep
 from farm.cancelling import cancelling
-from farm.commands.submit import Profile, check_flags, settings_of
+from farm.commands.order import Profile, check_flags, settings_of
 from farm.options.flags import given, with_options
 from farm.progress import JsonDisplay, duration, open_display, printable
 from farm.submission import absolute, build_job

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.whole_file import whole_file
-from farm.commands.submit import Profile
+from farm.commands.order import Profile
 from farm.config import config_file, merged, origins, read_layers
 from farm.facefusion import import_ini
 from farm.options.catalogue import catalogue, shown

@@ -17,6 +17,13 @@ from farm.progress import CELLS, duration, printable
 from scheduler.errors import Cancelled, SettingInvalid
 from scheduler.progress import ChunkState
 
+JobOrGroup = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB",
+        help="Its name, or the part of it that no other job has, or the name of a group.",
+    ),
+]
 Job = Annotated[
     str,
     typer.Argument(metavar="JOB", help="Its name, or the part of it that no other job has."),
@@ -61,7 +68,17 @@ def jobs(context: typer.Context, as_json: Json = False) -> None:
         print("no job yet: farm submit FILM -s FACE --detach")
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("job", "state", "phase", "chunks", "left", "user", "output"):
+    grouped = any(row["group"] for row in rows)
+    for name in (
+        *(("group",) * grouped),
+        "job",
+        "state",
+        "phase",
+        "chunks",
+        "left",
+        "user",
+        "output",
+    ):
         right = name in ("chunks", "left")
         table.add_column(
             name,
@@ -71,10 +88,12 @@ def jobs(context: typer.Context, as_json: Json = False) -> None:
         )
     for row in rows:
         left = row["eta_seconds"]
+        step = f" of step {row['step']}" if row["steps"] > 1 else ""
         table.add_row(
+            *((row["group"],) * grouped),
             row["job"],
             row["error"] or row["state"],
-            row["phase"],
+            row["phase"] + step,
             f"{row['chunks_done']}/{row['chunks_total']}",
             "" if left is None or row["state"] in ENDED else duration(left),
             row["user"],
@@ -107,11 +126,18 @@ def described(facts: dict[str, Any]) -> list[str]:
     ]
     if facts["waits"]:
         lines.append(f"  waits: {printable(facts['waits'])}")
-    for kind in ("analyse", "render"):
-        chunks = [chunk for chunk in facts["chunks"] if chunk["kind"] == kind]
-        if chunks:
-            cells = "".join(CELLS[_CELLS[chunk["state"]]][0] for chunk in chunks)
-            lines.append(f"  {kind:8} {cells}")
+    for step in facts["each_step"]:
+        if facts["steps"] > 1:
+            lines.append(f"  step {step['step']}, {step['state']} -> {printable(step['output'])}")
+        for kind in ("analyse", "render"):
+            chunks = [
+                chunk
+                for chunk in facts["chunks"]
+                if (chunk["step"], chunk["kind"]) == (step["step"], kind)
+            ]
+            if chunks:
+                cells = "".join(CELLS[_CELLS[chunk["state"]]][0] for chunk in chunks)
+                lines.append(f"  {kind:8} {cells}")
     for chunk in facts["chunks"]:
         if chunk["failures"]:
             lines.append(
@@ -187,28 +213,34 @@ def logs(
             print(f"{line['time']}  {line['event']:9} {printable(line['message'])}{code}")
 
 
-def _row(row: dict[str, Any], as_json: bool) -> None:
-    print(json.dumps(row) if as_json else f"{row['job']}  {row['state']}, {row['phase']}")
+def _rows(name: str, rows: list[dict[str, Any]], as_json: bool) -> None:
+    """What became of a job, or, as a list, of the jobs of a group."""
+    if as_json:
+        group = bool(rows) and rows[0]["group"] == name
+        print(json.dumps(rows if group else rows[0]))
+        return
+    for row in rows:
+        print(f"{row['job']}  {row['state']}, {row['phase']}")
 
 
-def pause(context: typer.Context, job: Job, as_json: Json = False) -> None:
+def pause(context: typer.Context, job: JobOrGroup, as_json: Json = False) -> None:
     """Begin no more chunks of a job; those under way finish. `farm resume` goes on."""
-    _row(ask(context, "order", job=job, what="pause"), as_json)
+    _rows(job, ask(context, "order", job=job, what="pause"), as_json)
 
 
-def resume(context: typer.Context, job: Job, as_json: Json = False) -> None:
+def resume(context: typer.Context, job: JobOrGroup, as_json: Json = False) -> None:
     """Go on with a job that was paused."""
-    _row(ask(context, "order", job=job, what="resume"), as_json)
+    _rows(job, ask(context, "order", job=job, what="resume"), as_json)
 
 
-def cancel(context: typer.Context, job: Job, as_json: Json = False) -> None:
+def cancel(context: typer.Context, job: JobOrGroup, as_json: Json = False) -> None:
     """End a job. What is done is kept until `farm rm`: `farm retry` goes on from there."""
-    _row(ask(context, "order", job=job, what="cancel"), as_json)
+    _rows(job, ask(context, "order", job=job, what="cancel"), as_json)
 
 
-def retry(context: typer.Context, job: Job, as_json: Json = False) -> None:
+def retry(context: typer.Context, job: JobOrGroup, as_json: Json = False) -> None:
     """Go on with a job that failed or was cancelled; finished chunks stay finished."""
-    _row(ask(context, "order", job=job, what="retry"), as_json)
+    _rows(job, ask(context, "order", job=job, what="retry"), as_json)
 
 
 def requeue(
@@ -230,6 +262,9 @@ def requeue(
     analyse: Annotated[
         bool, typer.Option("--analyse", help="The analysis, too, not only the render.")
     ] = False,
+    step: Annotated[
+        int, typer.Option("--step", min=0, metavar="N", help="Of a job with several steps, from 0.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Do a chunk or a range of frames of a job again, and what is made from it.
@@ -243,7 +278,8 @@ def requeue(
         )
     kind = "analyse" if analyse else "render"
     if chunk is not None:
-        chunks = [each for each in ask(context, "show", job=job)["chunks"] if each["kind"] == kind]
+        known = ask(context, "show", job=job)["chunks"]
+        chunks = [each for each in known if (each["step"], each["kind"]) == (step, kind)]
         found = [each for each in chunks if each["chunk"] == chunk]
         if not found:
             raise SettingInvalid(
@@ -254,7 +290,8 @@ def requeue(
         start, stop = found[0]["start"], found[0]["stop"]
     else:
         start, stop = _frames(frames or "")
-    _row(ask(context, "requeue", job=job, kind=kind, start=start, stop=stop), as_json)
+    facts = {"kind": kind, "start": start, "stop": stop, "step": step}
+    _rows(job, ask(context, "requeue", job=job, **facts), as_json)
 
 
 def _frames(text: str) -> tuple[int, int]:
@@ -268,15 +305,15 @@ def _frames(text: str) -> tuple[int, int]:
 
 def priority(
     context: typer.Context,
-    job: Job,
+    job: JobOrGroup,
     value: Annotated[int, typer.Argument(metavar="0..100", min=0, max=100)],
     as_json: Json = False,
 ) -> None:
     """Change a job's priority: jobs of a higher one go first (50 where nothing is said)."""
-    _row(ask(context, "priority", job=job, priority=value), as_json)
+    _rows(job, ask(context, "priority", job=job, priority=value), as_json)
 
 
-def rm(context: typer.Context, job: Job, as_json: Json = False) -> None:
+def rm(context: typer.Context, job: JobOrGroup, as_json: Json = False) -> None:
     """Forget a job that has ended, with all that is left of it. Its result stays.
 
     Exits with 9 while the job goes on: `farm cancel` it first.

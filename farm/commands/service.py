@@ -56,6 +56,7 @@ def up(
         lanes=lanes or settings.lanes,
         processes=settings.lane.processes,
         local=address is None,
+        webhook_secret=settings.webhooks.secret.get_secret_value(),
     )
     place, before = bring_up(plan, address)
     facts: dict[str, Any] = {

@@ -2,141 +2,53 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from cluster.folders import sweep
 from farm.cancelling import cancelling
-from farm.commands.jobs import ask
-from farm.config import Settings, load_settings
-from farm.options.catalogue import by_name
-from farm.options.faces import FaceSelector
+from farm.commands.giving import DETACHED, Priority, give
+from farm.commands.order import (
+    Film,
+    Hashes,
+    Masks,
+    OnError,
+    Output,
+    Profile,
+    References,
+    SourceFace,
+    Sources,
+    Swaps,
+    Target,
+    WhenItFails,
+    one_target,
+    ordered,
+    refuse_remote,
+    settings_of,
+)
 from farm.options.flags import given, with_options
 from farm.options.settings import PROOFS
 from farm.progress import duration, open_display
-from farm.submission import build_job, check_folder
-from scheduler.errors import SettingInvalid
+from farm.submission import check_folder
 from scheduler.jobs import JobSpec, JobSummary
-from scheduler.places import uri_of
-
-Profile = Annotated[
-    str | None,
-    typer.Option(
-        "--profile",
-        metavar="FILE|NAME",
-        show_default=False,
-        help="Options from a TOML file, or from profiles/NAME.toml beside the settings file.",
-    ),
-]
-"""Which profile; of every command that takes a job's options."""
-
-
-DETACHED: Final = "On a farm that is up"
-
-
-class OnError(StrEnum):
-    """What becomes of a chunk that cannot be worked on."""
-
-    FAIL = "fail"
-    PASSTHROUGH = "passthrough"
-
-
-def settings_of(context: typer.Context, profile: str | None, flags: Mapping[str, Any]) -> Settings:
-    """The settings in force for a command that takes a job's options.
-
-    Raises:
-        SettingInvalid: see ``farm.config``.
-    """
-    config: Path | None = context.find_root().params.get("config")
-    return load_settings(config, profile=profile, flags=flags)
 
 
 @with_options
 def submit(
     context: typer.Context,
-    video: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="TARGET",
-            help="The film, or a picture: a path, or s3://BUCKET/KEY (docs/storage.md).",
-            show_default=False,
-        ),
-    ] = None,
-    source: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--source",
-            "-s",
-            "--source-paths",
-            metavar="FACE",
-            show_default=False,
-            help="Picture of the face to put on; repeat it for several pictures of one person. "
-            "A frontal, neutral, evenly lit photo gives the best result.",
-        ),
-    ] = None,
-    target: Annotated[
-        Path | None,
-        typer.Option(
-            "--target",
-            "-t",
-            "--target-path",
-            metavar="TARGET",
-            show_default=False,
-            help="Another way to name the film.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            "--output-path",
-            metavar="OUT",
-            show_default=False,
-            help="The result; its ending names the container or the kind of picture. "
-            "[TARGET with .swapped before its ending]",
-        ),
-    ] = None,
+    video: Film = None,
+    source: Sources = None,
+    target: Target = None,
+    output: Output = None,
     profile: Profile = None,
-    source_face: Annotated[
-        int | None,
-        typer.Option(
-            "--source-face",
-            min=1,
-            metavar="N",
-            show_default=False,
-            help="Which face of a source picture with several, counted from the left.",
-        ),
-    ] = None,
-    swap: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--swap",
-            metavar="A=FACE",
-            show_default=False,
-            help="Instead of --source: whose face person A of `farm faces VIDEO` gets. Repeat it "
-            "for other people; those without one keep their face.",
-            rich_help_panel=FaceSelector.panel,
-        ),
-    ] = None,
-    reference: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--reference",
-            metavar="FACE",
-            show_default=False,
-            help="Picture of the person in the film whose face is swapped; others keep theirs.",
-            rich_help_panel=FaceSelector.panel,
-        ),
-    ] = None,
+    source_face: SourceFace = None,
+    swap: Swaps = None,
+    reference: References = None,
     plan: Annotated[
         bool,
         typer.Option(
@@ -155,34 +67,9 @@ def submit(
             rich_help_panel=PROOFS,
         ),
     ] = None,
-    record_masks: Annotated[
-        Path | None,
-        typer.Option(
-            "--record-masks",
-            metavar="PARQUET",
-            show_default=False,
-            help="Write which pixels of each frame were touched.",
-            rich_help_panel=PROOFS,
-        ),
-    ] = None,
-    frame_hashes: Annotated[
-        Path | None,
-        typer.Option(
-            "--frame-hashes",
-            metavar="TSV",
-            show_default=False,
-            help="Write a hash of each frame as it was handed to the encoder.",
-            rich_help_panel=PROOFS,
-        ),
-    ] = None,
-    on_error: Annotated[
-        OnError,
-        typer.Option(
-            "--on-error",
-            help="What becomes of a chunk that cannot be worked on after all attempts: the job "
-            "fails, or the film's own frames stay there and the summary says which.",
-        ),
-    ] = OnError.FAIL,
+    record_masks: Masks = None,
+    frame_hashes: Hashes = None,
+    on_error: WhenItFails = OnError.FAIL,
     detach: Annotated[
         bool,
         typer.Option(
@@ -202,17 +89,7 @@ def submit(
             rich_help_panel=DETACHED,
         ),
     ] = "",
-    priority: Annotated[
-        int,
-        typer.Option(
-            "--priority",
-            min=0,
-            max=100,
-            metavar="0..100",
-            help="With --detach: jobs of a higher one go first.",
-            rich_help_panel=DETACHED,
-        ),
-    ] = 50,
+    priority: Priority = 50,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON event a line on stdout (docs/events.md).")
     ] = False,
@@ -240,34 +117,35 @@ def submit(
     # Ray, OpenCV and the runtimes load for half a second: not for `farm --help` and completion.
     from farm.contact_sheet import check_sheet_path, write_contact_sheet
     from farm.plan import plan_facts, plan_lines
-    from farm.remote import Remote, bound_for
     from farm.runner import farm_options, lanes_of, rate_book, run_job, survey_job
     from farm.tidying import tidy
 
     flags = given(options)
     settings = settings_of(context, profile, flags)
-    film, remote = one_target(video, target), Remote(settings)
+    film = one_target(video, target)
     refuse_remote(film, output, contact_sheet)
-    result, destination = remote.result(output)
-    job = build_job(
+    job = ordered(
         settings,
-        video=remote.here(film),
-        sources=[remote.here(picture) for picture in source or ()],
-        swaps=[remote.role_here(role) for role in swap or ()],
-        references=[remote.here(picture) for picture in reference or ()],
-        output=result,
+        flags,
+        film=film,
+        sources=source or (),
+        swaps=swap or (),
+        references=reference or (),
+        output=output,
         source_face=source_face,
         masks=record_masks,
         hashes=frame_hashes,
-        on_error=on_error.value,
+        on_error=on_error,
     )
-    job = bound_for(job, destination)
-    check_flags(flags, job)
     if contact_sheet:
         check_sheet_path(contact_sheet)
         check_folder(contact_sheet.absolute())
     if detach:
-        give_away(context, job, settings, key=key, priority=priority, as_json=as_json)
+        name = give(context, settings, (job,), key=key, priority=priority)
+        if as_json:
+            print(json.dumps({"job": name, "output": job.goal, "new": name == job.job_id}))
+        else:
+            print(f"{name}\n  next: farm watch {name}")
         return
     farm = farm_options(settings)
     display = open_display(as_json, sys.stdout, sys.stderr, job.job_id)
@@ -297,99 +175,6 @@ def submit(
         print("\n".join(_describe(summary, job)))
         if contact_sheet:
             print(f"  before and after: {contact_sheet}")
-
-
-def give_away(
-    context: typer.Context,
-    job: JobSpec,
-    settings: Settings,
-    *,
-    key: str,
-    priority: int,
-    as_json: bool,
-) -> None:
-    """Give a job to the farm that is up.
-
-    Raises:
-        NoFarm: none is up.
-        SwapfarmError: what of the job it cannot take.
-    """
-    from actors.models import ModelStore
-    from cluster.job_shelf import Entry, utc_now
-    from cluster.preparation import settled
-
-    entry = Entry(
-        spec=settled(job, ModelStore(settings.cache_dir)),
-        user=getpass.getuser(),
-        priority=priority,
-        key=key,
-        submitted=utc_now(),
-    )
-    name = ask(context, "submit", entry=entry)
-    if as_json:
-        print(json.dumps({"job": name, "output": job.goal, "new": name == job.job_id}))
-        return
-    print(name)
-    print(f"  next: farm watch {name}")
-
-
-def one_target(video: Path | None, target: Path | None) -> Path:
-    """The film, named in one of two ways.
-
-    Raises:
-        SettingInvalid: in none or in both.
-    """
-    if video is not None and target is not None:
-        raise SettingInvalid(
-            f"two targets: {video} and --target {target}", "one film or picture", "leave one out"
-        )
-    found = video or target
-    if found is None:
-        raise SettingInvalid(
-            "no TARGET: which film?", "farm submit TARGET --source FACE", "see farm submit --help"
-        )
-    return found
-
-
-def refuse_remote(target: Path, output: Path | None, contact_sheet: Path | None) -> None:
-    """Refuse what does not go with a film or a result in an object store.
-
-    Raises:
-        SettingInvalid: no name for the result, or a sheet of one that does not stay here.
-    """
-    if output is None and uri_of(str(target)):
-        raise SettingInvalid(
-            "a TARGET in an object store and no -o", "a name for the result", "add -o OUT"
-        )
-    if contact_sheet and output is not None and uri_of(str(output)):
-        raise SettingInvalid(
-            "--contact-sheet with a result in an object store",
-            "a result on this machine",
-            "leave one of them out",
-        )
-
-
-def check_flags(flags: Mapping[str, Any], job: JobSpec) -> None:
-    """Refuse what the command line names though it decides nothing for this job.
-
-    Raises:
-        SettingInvalid: an order where all faces are swapped, or how to find nobody in particular.
-    """
-    if "order" in flags.get("face_selector", {}) and job.faces.mode == "many":
-        raise SettingInvalid(
-            "--face-order with --faces many",
-            "--faces one: of many, the order decides nothing",
-            "add --faces one, or leave the order out",
-        )
-    named = sorted(flags.get("reference", {}))
-    if named and job.faces.mode != "reference":
-        flag = by_name()[f"reference.{named[0]}"].flag
-        assert flag is not None
-        raise SettingInvalid(
-            f"{flag.names[0]} without a reference",
-            "a person to look for",
-            "add --reference FACE, or --reference-frame-number N",
-        )
 
 
 def _describe(summary: JobSummary, job: JobSpec) -> list[str]:

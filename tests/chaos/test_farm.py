@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from cluster.service import JobService
 from cluster.session import Session
 from scheduler.jobs import EncoderSettings, JobSpec, SwapSettings
 from tests.integration.films import trim
+from tests.support.hooks import Heard, genuine, server
 
 pytestmark = pytest.mark.ray
 
@@ -230,6 +233,35 @@ def test_a_farm_that_is_taken_down_finishes_what_runs_and_goes_on_later(
     assert check_journal(plan.folder) == []
     bring_up(plan, None)
     check_end(plan, spec, before, undisturbed)
+
+
+def test_what_no_webhook_heard_is_told_after_the_farm_was_killed(
+    plan: FarmPlan, tmp_path: Path
+) -> None:
+    """The service dies while nobody listens; the next one says all of it, signed, once."""
+    plan = replace(plan, webhook_secret="s3cret")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    spec = job("lost", tmp_path / "no-such-film.mp4", tmp_path / "face.jpg", tmp_path / "out")
+    spec = replace(spec, webhooks=(f"http://127.0.0.1:{port}/hook",))
+    bring_up(plan, None)
+    submit(plan, spec)
+    with farm_of(plan.folder) as farm:
+        end = time.monotonic() + 120
+        while farm.ask("show", job="lost")["state"] != "failed":
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        pid = farm.ask("ping")["pid"]
+        os.kill(pid, signal.SIGKILL)
+        heard = Heard([], wanted=3)
+        with server(heard, port):
+            assert farm.ask("ping", timeout=90.0)["pid"] != pid
+            assert heard.enough.wait(120)
+    words = [json.loads(body) for _, body in heard.calls]
+    assert [word["state"] for word in words] == ["queued", "running", "failed"]
+    assert words[-1]["error"]["code"] == "media.missing"
+    assert all(genuine(headers, body, b"s3cret") for headers, body in heard.calls)
+    assert len({word["id"] for word in words}) == 3
 
 
 def test_a_farm_on_a_cluster_of_others(tmp_path: Path, models: ModelStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,8 +19,9 @@ from cluster.farm import Farm
 from cluster.farm_actor import check_journal
 from cluster.farm_verbs import FarmVerbs
 from cluster.film_work import Desk
-from cluster.job_shelf import Entry
+from cluster.job_shelf import Entry, JobShelf
 from cluster.preparation import Premises, Say
+from cluster.webhook import Patience, Webhook
 from scheduler.admission import Admission
 from scheduler.errors import JobUnknown
 from scheduler.jobs import EncoderSettings, JobSpec, SwapSettings
@@ -29,6 +31,7 @@ from tests.unit.cluster.blind_lane import BlindLane
 
 FRAMES = 40
 CHUNKS = 4
+NEVER = Patience(again=1000.0)
 
 
 class TestFarm:
@@ -49,6 +52,7 @@ class TestFarm:
             kit=kit,
             open_executor=lambda: self._lane(kit),
             local=True,
+            webhook=Webhook(self.folder / "webhooks", "s3cret", patience=NEVER),
             clock=lambda: self.now,
         )
         self.verbs = FarmVerbs(farm)
@@ -69,6 +73,11 @@ class TestFarm:
         for _ in range(times):
             self.now += 1.0
             self.farm.turn(0.02)
+
+    def words(self) -> list[dict[str, Any]]:
+        """What webhooks have not heard yet, the oldest first."""
+        files = sorted((self.folder / "webhooks").glob("[!.]*.json"))
+        return [json.loads(json.loads(file.read_text())["body"]) for file in files]
 
     def until(self, state: str, job: str = "film", turns: int = 400) -> dict[str, Any]:
         for _ in range(turns):
@@ -186,13 +195,13 @@ def test_what_storage_lost_is_made_again(farm: TestFarm, spec: JobSpec, lost: st
 def test_pause_resume_and_priority(farm: TestFarm, spec: JobSpec) -> None:
     farm.ask("submit", entry=entry(spec))
     for _ in range(2):
-        assert farm.ask("order", job="film", what="pause")["state"] == "paused"
+        assert farm.ask("order", job="film", what="pause")[0]["state"] == "paused"
     farm.turn(40)
     (row,) = farm.ask("jobs")
     assert (row["running"], row["waits"]) == (0, "paused")
     for _ in range(2):
-        assert farm.ask("priority", job="film", priority=90)["priority"] == 90
-        assert farm.ask("order", job="film", what="resume")["state"] == "running"
+        assert farm.ask("priority", job="film", priority=90)[0]["priority"] == 90
+        assert farm.ask("order", job="film", what="resume")[0]["state"] == "running"
     farm.until("completed")
 
 
@@ -202,14 +211,14 @@ def test_cancel_retry_and_rm(farm: TestFarm, spec: JobSpec) -> None:
         farm.turn()
     assert farm.ask("rm", job="film") is False, "it goes on"
     for _ in range(2):
-        assert farm.ask("order", job="film", what="cancel")["state"] == "cancelled"
+        assert farm.ask("order", job="film", what="cancel")[0]["state"] == "cancelled"
     farm.turn(3)
     assert not Path(spec.partial).exists()
     chunks = farm.ask("show", job="film")["chunks"]
     done = {c["chunk"]: c["attempts"] for c in chunks if c["state"] == "done"}
     assert done
     for _ in range(2):
-        assert farm.ask("order", job="film", what="retry")["state"] == "running"
+        assert farm.ask("order", job="film", what="retry")[0]["state"] == "running"
     facts = farm.until("completed")
     again = {c["chunk"]: c["attempts"] for c in facts["chunks"] if c["kind"] == "analyse"}
     assert all(again[chunk] == attempts for chunk, attempts in done.items()), "done stays done"
@@ -283,3 +292,131 @@ def test_a_name_may_be_short_if_it_is_clear(farm: TestFarm, spec: JobSpec) -> No
     for wrong in ("monday", "", "tuesday"):
         with pytest.raises(JobUnknown):
             farm.ask("show", job=wrong)
+
+
+def test_each_state_is_told_once_whatever_dies(
+    farm: TestFarm, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farm.ask("submit", entry=entry(replace(spec, webhooks=("http://127.0.0.1:9/",))))
+    farm.ask("order", job="film", what="pause")
+    farm.turn()
+    farm.ask("order", job="film", what="resume")
+    farm.die()  # before the word on it was said
+    farm.turn()
+    with monkeypatch.context() as patch:
+        patch.setattr(JobShelf, "put_told", lambda *_: None)  # death before it is noted as said
+        farm.until("completed")
+    farm.die()
+    farm.turn(3)
+    words = farm.words()
+    states = ["queued", "running", "paused", "running", "completed", "completed"]
+    assert [word["state"] for word in words] == states
+    assert [word["job"] for word in words] == ["film"] * 6
+    assert words[-1]["id"] == words[-2]["id"]
+    assert len({word["id"] for word in words}) == 5
+
+
+@pytest.fixture
+def steps(spec: JobSpec, tmp_path: Path) -> Entry:
+    """Two steps; the second takes the result of the first."""
+    first = replace(spec, output=str(tmp_path / "first.mp4"), hashes_output="")
+    second = replace(spec, job_id="second", media=first.output, folder=str(tmp_path / "work2"))
+    return replace(entry(first), name="both", later=(second,))
+
+
+def test_a_step_takes_the_result_of_the_one_before(farm: TestFarm, steps: Entry) -> None:
+    for _ in range(2):
+        assert farm.ask("submit", entry=steps) == "both"
+    (row,) = farm.ask("jobs")
+    assert (row["step"], row["steps"]) == (0, 2)
+    while not Path(steps.spec.output).exists():
+        farm.turn()
+    farm.turn()
+    assert not Path(steps.spec.folder).exists(), "only the next step's is needed"
+    facts = farm.ask("show", job="both")
+    assert [each["state"] for each in facts["each_step"]] == ["completed", "running"]
+    facts = farm.until("completed", "both")
+    assert [each["state"] for each in facts["each_step"]] == ["completed", "completed"]
+    assert [each["summary"]["frames"] for each in facts["each_step"]] == [FRAMES, FRAMES]
+    assert facts["chunks_done"] == facts["chunks_total"] == 4 * CHUNKS
+    assert (facts["video"], facts["output"]) == (steps.spec.media, steps.later[0].output)
+    assert probe(steps.later[0].output).frames == FRAMES
+    assert not Path(steps.later[0].folder).exists()
+    assert farm.farm.shelf.folders() == {"work", "work2"}
+
+
+def test_steps_that_are_killed_at_every_turn_make_the_same_films(
+    farm: TestFarm, steps: Entry, tmp_path: Path
+) -> None:
+    farm.ask("submit", entry=steps)
+    farm.until("completed", "both")
+    calm = Path(steps.later[0].hashes_output).read_text()
+    Path(steps.later[0].hashes_output).unlink()
+    assert farm.ask("rm", job="both") is True
+    farm.ask("submit", entry=steps)
+    lives = 0
+    for turns in range(2, 40):
+        farm.turn(turns)
+        if farm.ask("show", job="both")["state"] == "completed":
+            break
+        farm.die()
+        lives += 1
+    assert lives > 4
+    assert Path(steps.later[0].hashes_output).read_text() == calm
+    assert check_journal(farm.folder / "farm") == []
+
+
+def test_a_retry_does_no_finished_step_and_no_finished_chunk_again(
+    farm: TestFarm, steps: Entry, tmp_path: Path
+) -> None:
+    late = tmp_path / "late"
+    late.mkdir()
+    second = replace(steps.later[0], output=str(late / "second.mp4"), hashes_output="")
+    farm.ask("submit", entry=replace(steps, later=(second,)))
+    while not any(c["step"] == 1 and c["state"] == "done" for c in chunks_of(farm)):
+        farm.turn()
+    late.rmdir()
+    facts = farm.until("failed", "both")
+    assert facts["error"] == "storage.unwritable"
+    assert [each["state"] for each in facts["each_step"]] == ["completed", "failed"]
+    made = Path(steps.spec.output).stat().st_mtime_ns
+    late.mkdir()
+    farm.die()
+    farm.ask("order", job="both", what="retry")
+    again = farm.until("completed", "both")
+    assert again["chunks"] == facts["chunks"], "no chunk was tried again"
+    assert Path(steps.spec.output).stat().st_mtime_ns == made
+    assert probe(second.output).frames == FRAMES
+
+
+def chunks_of(farm: TestFarm) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = farm.ask("show", job="both")["chunks"]
+    return found
+
+
+def test_a_step_of_a_job_may_keep_the_films_frames_where_others_fail(
+    farm: TestFarm, steps: Entry
+) -> None:
+    farm.ask("submit", entry=replace(steps, later=(replace(steps.later[0], on_error="fail"),)))
+    facts = farm.until("failed", "both")
+    assert [each["state"] for each in facts["each_step"]] == ["completed", "failed"]
+    assert facts["error"] == "lane.attempts-exhausted"
+
+
+def test_a_group_is_paused_resumed_cancelled_and_removed_together(
+    farm: TestFarm, spec: JobSpec
+) -> None:
+    for name in ("one", "two"):
+        of_group = replace(spec, job_id=name, folder=f"{spec.folder}-{name}")
+        farm.ask("submit", entry=replace(entry(of_group), group="batch"))
+    farm.ask("submit", entry=entry(spec))
+    orders = [("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")]
+    for what, state in orders:
+        rows = farm.ask("order", job="batch", what=what)
+        assert [(row["job"], row["group"]) for row in rows] == [("one", "batch"), ("two", "batch")]
+        assert {row["state"] for row in rows} <= {state, "queued"}
+    assert {row["priority"] for row in farm.ask("priority", job="batch", priority=9)} == {9}
+    farm.turn(5)
+    for _ in range(2):
+        assert farm.ask("rm", job="batch") is True
+    assert [row["job"] for row in farm.ask("jobs")] == ["film"]
