@@ -62,7 +62,7 @@ from scheduler.ledger import Ledger
 from scheduler.standing import Job
 
 _ROOM_EVERY: Final = 10.0
-"""Seconds between two looks at the disk for jobs that wait for room."""
+"""Seconds between two looks for jobs that wait for room on the disk, and for old ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,9 @@ class Farm:
         open_executor: brings lanes up; called at the first turn.
         local: the lanes are on this machine.
         webhook: tells others of jobs' states; None: nobody is told. Closed with the farm.
+        keep_seconds: jobs that ended so long ago are forgotten, as by `remove`; 0: none is.
+        falls: after so many lanes in a row that did not come up the farm ends; None: it waits.
+        overhear: hears what is said of jobs, beside their logs.
         clock: seconds that go on while no farm is up.
 
     Raises:
@@ -98,6 +101,9 @@ class Farm:
         open_executor: Callable[[], Executor],
         local: bool,
         webhook: Webhook | None = None,
+        keep_seconds: float = 0.0,
+        falls: int | None = None,
+        overhear: Say = lambda *_, **__: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.lock = threading.RLock()
@@ -111,9 +117,12 @@ class Farm:
         self._webhook = webhook
         self._news = FarmNews(self.shelf, webhook)
         self._clock = clock
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._journal = Journal(folder / "journal.db")
         self._books = Bookkeeper(self._journal)
-        self._reports = LaneReports(self.ledger, falls=None)
+        self._reports = LaneReports(self.ledger, falls=falls)
+        self._keep_seconds = keep_seconds
+        self._overhear = overhear
         self._executor: Executor | None = None
         self._works = FarmWorks(
             shelf=self.shelf,
@@ -240,6 +249,7 @@ class Farm:
         if now >= self._look_at:
             self._look_at = now + _ROOM_EVERY
             self._look_for_room()
+            self._forget_old(now)
         while self._todo:
             self._carry_out(self._todo.popleft())
 
@@ -381,6 +391,7 @@ class Farm:
         def say(event: str, message: str, /, **facts: str) -> None:
             numbers = {name: int(value) for name, value in facts.items() if value.isdigit()}
             self.shelf.log(job, event, message, **{**facts, **numbers})
+            self._overhear(event, message, **facts)
 
         return say
 
@@ -431,6 +442,15 @@ class Farm:
         elif name not in self._waits:
             self._waits[name] = work
             self.tell(Held(job=name, reason=answer.reason))
+
+    def _forget_old(self, now: float) -> None:
+        if not self._keep_seconds:
+            return
+        with self.lock:
+            ended = [(job.id, job.ended) for job in self.ledger.state.jobs.values()]
+            for name, at in ended:
+                if at is not None and at <= now - self._keep_seconds:
+                    self.remove(name)
 
     def _look_for_room(self) -> None:
         for name, work in list(self._waits.items()):

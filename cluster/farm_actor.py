@@ -54,6 +54,8 @@ class FarmPlan:
     """Of each lane; 0: by the cores."""
     local: bool = True
     """The lanes are on this machine."""
+    keep_seconds: float = 0.0
+    """Jobs that ended so long ago are forgotten; 0: none is."""
     webhook_secret: str = field(default="", repr=False)
     """Signs what is told of jobs; empty: nothing is signed."""
 
@@ -72,6 +74,7 @@ class FarmHost:
             kit=self._kit,
             open_executor=self._open_executor,
             local=plan.local,
+            keep_seconds=plan.keep_seconds,
             webhook=Webhook(
                 plan.premises.state_dir / "webhooks", plan.webhook_secret, note=_log.warning
             ),

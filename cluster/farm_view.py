@@ -9,8 +9,10 @@ from cluster.job_shelf import JobShelf
 from cluster.service import DESK
 from scheduler.farm_state import FarmState
 from scheduler.ledger import Ledger
+from scheduler.progress import ChunkProgress, JobSnapshot
 from scheduler.standing import Job
 from scheduler.steps import Step
+from scheduler.tally import cell_of
 from scheduler.tasks import Kind, Task, TaskState
 
 _CHUNKS: Final[tuple[Kind, ...]] = ("analyse", "render")
@@ -65,6 +67,37 @@ def show_job(farm: Farm, name: str) -> dict[str, Any]:
                 for number, (step, spec) in enumerate(zip(job.steps, specs, strict=True))
             ],
         }
+
+
+def snapshot(farm: Farm, name: str) -> JobSnapshot:
+    """How far the step is that a job is at, without its speed."""
+    with farm.lock:
+        job = farm.job(name)
+        step = job.steps[current_step(job)]
+        phase = _phase(job)
+        tasks = [task for kind in _CHUNKS if kind == phase for task in step.tasks[kind]]
+        rows = [_chunk(farm.ledger.state, task) for task in tasks]
+        words = [f"step {step.number} of {len(job.steps)}"] * (len(job.steps) > 1)
+        if job.lacks:
+            words.append(f"{job.lacks}: it goes on when there is room")
+        return JobSnapshot(
+            job_id=name,
+            phase="publish" if phase == "done" else phase,
+            chunks=tuple(
+                ChunkProgress(
+                    index=task.chunk,
+                    state=cell_of(task),
+                    frames_done=row["frames_done"],
+                    frames_total=task.frames,
+                    attempts=task.tries,
+                )
+                for task, row in zip(tasks, rows, strict=True)
+            ),
+            frames_done=sum(row["frames_done"] for row in rows),
+            frames_total=sum(task.frames for task in tasks),
+            retries=job.retries,
+            message=", ".join(words),
+        )
 
 
 def list_nodes(farm: Farm) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,7 +110,6 @@ class JobShelf:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, entry: Entry) -> None:
         """Keep a job; it is durable when this returns."""
@@ -127,10 +127,15 @@ class JobShelf:
         return sorted(path.parent.name for path in self._folder.glob(f"*/{_ENTRY}"))
 
     def folders(self) -> frozenset[str]:
-        """Names of the folders in which steps of these jobs keep their tables and segments."""
-        return frozenset(
-            Path(step.folder).name for job in self.jobs() for step in self.entry(job).steps
-        )
+        """Names of the folders in which steps of these jobs keep their tables and segments.
+
+        Of a job whose entry cannot be read, the name: a job of one step has that folder.
+        """
+        names = set(self.jobs())
+        for job in self.jobs():
+            with suppress(FileNotFoundError, ValidationError):
+                names |= {Path(step.folder).name for step in self.entry(job).steps}
+        return frozenset(names)
 
     def with_key(self, key: str) -> Entry | None:
         """The job that was submitted under a key."""

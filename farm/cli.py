@@ -15,7 +15,7 @@ from typing import Annotated, Final
 
 import typer
 
-from farm.commands import bench, doctor, jobs, models, nodes, service
+from farm.commands import bench, doctor, job, jobs, models, nodes, service
 from farm.commands import config as config_command
 from farm.commands.batch import batch
 from farm.commands.faces import faces
@@ -111,6 +111,7 @@ for _verb in (
     jobs.rm,
 ):
     app.command(_verb.__name__, rich_help_panel=FARM)(_verb)
+app.add_typer(job.app, name="job", rich_help_panel=FARM)
 app.add_typer(nodes.app, name="nodes", rich_help_panel=FARM)
 app.add_typer(bench.app, name="bench", rich_help_panel=FARM)
 app.add_typer(service.journal, name="journal", rich_help_panel=FARM)

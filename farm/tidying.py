@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
-from cluster.expiry import Kept, expire
+from cluster.expiry import Kept, expire, last_used
+from cluster.farm_disk import FarmDisk
 from farm.config import Settings
+from farm.foreground import Runs
 from farm.remote import inputs_folder, outputs_folder
 from farm.submission import job_root
 
@@ -15,9 +18,16 @@ DAY: Final = 86400.0
 def tidy(settings: Settings) -> tuple[str, ...]:
     """Remove what nobody used for ``keep_days``; the names of what went.
 
-    Jobs that a farm knows are the farm's, also when it is not up.
+    What a farm knows is the farm's to remove, also when it is not up.
     """
-    known = settings.state_dir / "farm" / "jobs"
+    seconds = settings.keep_days * DAY
+    if not seconds:
+        return ()
+    runs = Runs(settings.state_dir / "runs")
+    limit = time.time() - seconds
+    old = [disk.folder.name for disk in runs.all() if last_used(disk.folder) < limit]
+    gone = [name for name in old if runs.remove(name)]
+    needed = runs.folders() | FarmDisk(settings.state_dir / "farm").shelf.folders()
     kept = Kept(
         jobs=job_root(settings),
         folders=(
@@ -27,4 +37,4 @@ def tidy(settings: Settings) -> tuple[str, ...]:
             outputs_folder(settings),
         ),
     )
-    return expire(kept, settings.keep_days * DAY, needed=lambda name: (known / name).exists())
+    return (*gone, *expire(kept, seconds, needed=needed.__contains__))

@@ -115,6 +115,12 @@ class JobUnknown(InputError):
     code = "job.unknown"
 
 
+class JobBusy(InputError):
+    """A job cannot be changed as asked while it is where it is."""
+
+    code = "job.busy"
+
+
 class ReportMissing(InputError):
     """No finished job is known that made this file."""
 

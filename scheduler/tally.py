@@ -6,7 +6,7 @@ from scheduler.chunks import Chunk
 from scheduler.events import TaskProgress
 from scheduler.ledger import Ledger
 from scheduler.progress import ChunkProgress, ChunkState, JobSnapshot
-from scheduler.tasks import Kind, TaskState
+from scheduler.tasks import Kind, Task, TaskState
 
 _STATES = {
     TaskState.BLOCKED: ChunkState.WAITING,
@@ -60,14 +60,19 @@ class Tally:
         frames = max((self._frames.get(lease, 0) for lease in task.leases), default=0)
         if task.state is TaskState.DONE:
             frames = chunk.frames
-        running = task.state is TaskState.RUNNING
-        shown = _STATES[task.state]
-        if shown in (ChunkState.WAITING, ChunkState.RUNNING) and task.tries > running:
-            shown = ChunkState.RETRIED
         return ChunkProgress(
             index=chunk.index,
-            state=shown,
+            state=cell_of(task),
             frames_done=min(frames, chunk.frames),
             frames_total=chunk.frames,
             attempts=task.tries,
         )
+
+
+def cell_of(task: Task) -> ChunkState:
+    """Where a chunk stands, for people."""
+    shown = _STATES[task.state]
+    again = task.tries > (task.state is TaskState.RUNNING)
+    if shown in (ChunkState.WAITING, ChunkState.RUNNING) and again:
+        return ChunkState.RETRIED
+    return shown

@@ -48,6 +48,7 @@ def up(
     from cluster.farm_actor import FarmPlan
     from cluster.farm_place import bring_up
     from farm.runner import premises
+    from farm.tidying import DAY
 
     settings: Settings = context.obj
     plan = FarmPlan(
@@ -56,6 +57,7 @@ def up(
         lanes=lanes or settings.lanes,
         processes=settings.lane.processes,
         local=address is None,
+        keep_seconds=settings.keep_days * DAY,
         webhook_secret=settings.webhooks.secret.get_secret_value(),
     )
     place, before = bring_up(plan, address)

@@ -15,6 +15,9 @@ from scheduler.errors import SettingInvalid
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SOURCES: Final = frozenset({"-s", "--source", "--source-paths", "--source-pattern"})
+MINUS: Final = "\N{MINUS SIGN}"
+"""What no flag begins with."""
+STEP_VERBS: Final = ("remix-step", "insert-step", "remove-step")
 TARGETS: Final = frozenset({"-t", "--target", "--target-path", "--target-pattern"})
 
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
@@ -113,6 +116,7 @@ def spread(arguments: Sequence[str]) -> list[str]:
     takes numbers). Files behind ``-s`` do where ``-t`` says that none of them is the target; in a
     batch, files behind either.
     """
+    arguments = _from_the_end(arguments)
     lists = {
         name: option
         for option in catalogue()
@@ -138,6 +142,15 @@ def spread(arguments: Sequence[str]) -> list[str]:
         fresh = False
         out.append(argument)
     return out
+
+
+def _from_the_end(arguments: Sequence[str]) -> Sequence[str]:
+    """A step counted from the end, as in ``remix-step NAME -1``, written so that it is no flag."""
+    for at, verb in enumerate(arguments[:-2]):
+        index = arguments[at + 2]
+        if verb in STEP_VERBS and _NUMBER.fullmatch(index):
+            return [*arguments[: at + 2], index.replace("-", MINUS), *arguments[at + 3 :]]
+    return arguments
 
 
 def _fits(option: Option, argument: str) -> bool:

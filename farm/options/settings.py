@@ -104,7 +104,8 @@ class Settings(Section):
     is kept."""
     keep_days: float = Field(default=30.0, ge=0)
     """Days after which what nobody used goes: kept job folders, analyses, records for reports,
-    fetched inputs, results that could not be uploaded; 0: nothing goes for its age."""
+    fetched inputs, results that could not be uploaded, what a farm knows of jobs that have ended;
+    0: nothing goes for its age."""
     storage: Storage = Storage()
     webhooks: Webhooks = Webhooks()
     face_selector: FaceSelector = FaceSelector()

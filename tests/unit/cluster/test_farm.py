@@ -42,6 +42,7 @@ class TestFarm:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.now = 0.0
+        self.keep_seconds = 0.0
         self.farm = self._begin()
 
     def _begin(self) -> Farm:
@@ -52,6 +53,7 @@ class TestFarm:
             kit=kit,
             open_executor=lambda: self._lane(kit),
             local=True,
+            keep_seconds=self.keep_seconds,
             webhook=Webhook(self.folder / "webhooks", "s3cret", patience=NEVER),
             clock=lambda: self.now,
         )
@@ -342,7 +344,7 @@ def test_a_step_takes_the_result_of_the_one_before(farm: TestFarm, steps: Entry)
     assert (facts["video"], facts["output"]) == (steps.spec.media, steps.later[0].output)
     assert probe(steps.later[0].output).frames == FRAMES
     assert not Path(steps.later[0].folder).exists()
-    assert farm.farm.shelf.folders() == {"work", "work2"}
+    assert farm.farm.shelf.folders() == {"both", "work", "work2"}
 
 
 def test_steps_that_are_killed_at_every_turn_make_the_same_films(
@@ -420,3 +422,20 @@ def test_a_group_is_paused_resumed_cancelled_and_removed_together(
     for _ in range(2):
         assert farm.ask("rm", job="batch") is True
     assert [row["job"] for row in farm.ask("jobs")] == ["film"]
+
+
+def test_jobs_that_ended_long_ago_are_forgotten(farm: TestFarm, spec: JobSpec) -> None:
+    farm.keep_seconds = 1000.0
+    farm.die()
+    farm.ask("submit", entry=entry(spec))
+    farm.until("completed")
+    farm.ask("submit", entry=entry(replace(spec, job_id="paused", folder=f"{spec.folder}-p")))
+    farm.ask("order", job="paused", what="pause")
+    farm.now += 900.0
+    farm.turn()
+    assert [row["job"] for row in farm.ask("jobs")] == ["film", "paused"]
+    farm.now += 200.0
+    farm.turn()
+    assert [row["job"] for row in farm.ask("jobs")] == ["paused"], "it has not ended"
+    assert farm.farm.shelf.jobs() == ["paused"]
+    assert Path(spec.output).exists()
