@@ -33,7 +33,7 @@ from cluster.preparation import Premises, Say, open_desk
 from cluster.publish import partials_of
 from cluster.service import DESK, POLL_SECONDS, terms_of
 from cluster.webhook import Webhook
-from scheduler.errors import JobUnknown, OutputMissing, SwapfarmError
+from scheduler.errors import OutputMissing, SwapfarmError
 from scheduler.events import ExecutorEvent, TaskDone, TaskFailed
 from scheduler.failure import Failure
 from scheduler.history import (
@@ -59,7 +59,7 @@ from scheduler.instructions import (
 )
 from scheduler.jobs import JobSpec, LaneTask
 from scheduler.ledger import Ledger
-from scheduler.standing import Job
+from scheduler.standing import Job, find_job
 
 _ROOM_EVERY: Final = 10.0
 """Seconds between two looks for jobs that wait for room on the disk, and for old ones."""
@@ -200,17 +200,7 @@ class Farm:
         Raises:
             JobUnknown: there is none.
         """
-        jobs = self.ledger.state.jobs
-        if name in jobs:
-            return jobs[name]
-        fits = [job for job in jobs if name and (job.startswith(name) or job.endswith(name))]
-        if len(fits) != 1:
-            raise JobUnknown(
-                f"{len(fits) or 'no'} jobs are called {name!r}",
-                "the name of a job of this farm, or the part of it that no other has",
-                "see them with `farm jobs`",
-            )
-        return jobs[fits[0]]
+        return find_job(self.ledger.state.jobs, name)
 
     def remove(self, name: str) -> bool:
         """Forget a job that has ended, with all that is left of it but its result.

@@ -10,7 +10,7 @@ from cluster.service import DESK
 from scheduler.farm_state import FarmState
 from scheduler.ledger import Ledger
 from scheduler.progress import ChunkProgress, JobSnapshot
-from scheduler.standing import Job
+from scheduler.standing import Job, current_step
 from scheduler.steps import Step
 from scheduler.tally import cell_of
 from scheduler.tasks import Kind, Task, TaskState
@@ -169,14 +169,6 @@ def _failure(job: Job) -> dict[str, Any] | None:
         "wanted": failure.wanted,
         "next": failure.next_step,
     }
-
-
-def current_step(job: Job) -> int:
-    """The first step whose result is not there; the last one where all are."""
-    for step in job.steps:
-        if step.tasks["publish"][0].state is not TaskState.DONE:
-            return step.number
-    return job.steps[-1].number
 
 
 def _step_state(job: Job, step: Step) -> str:

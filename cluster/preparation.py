@@ -87,6 +87,13 @@ def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
     }
 
 
+def model_names(job: JobSpec) -> list[str]:
+    """All models that a job uses, each once."""
+    unused = () if job.occlusion else HANDS
+    embedded = [name for name in EMBEDDED if name not in unused]
+    return list(dict.fromkeys([*embedded, *models_of(job), *swap_models(job.swap)]))
+
+
 def settled(job: JobSpec, store: ModelStore) -> JobSpec:
     """A job whose precision no lane has to choose.
 
@@ -125,10 +132,7 @@ def open_desk(
     """
     store = ModelStore(premises.cache_dir)
     tools = Toolbox(kit)
-    unused = () if job.occlusion else HANDS
-    models = [name for name in EMBEDDED if name not in unused]
-    models += [*models_of(job), *swap_models(job.swap)]
-    models = list(dict.fromkeys(models))
+    models = model_names(job)
     check_licences(models, premises.license_policy, store.registry)
     marks, used = marking(job), list[ModelRecord]()
 

@@ -19,6 +19,7 @@ from farm.commands import bench, doctor, job, jobs, models, nodes, service
 from farm.commands import config as config_command
 from farm.commands.batch import batch
 from farm.commands.faces import faces
+from farm.commands.preview import preview
 from farm.commands.report import report
 from farm.commands.submit import submit
 from farm.config import load_settings
@@ -111,6 +112,7 @@ for _verb in (
     jobs.rm,
 ):
     app.command(_verb.__name__, rich_help_panel=FARM)(_verb)
+app.command("preview", rich_help_panel=FARM)(preview)
 app.add_typer(job.app, name="job", rich_help_panel=FARM)
 app.add_typer(nodes.app, name="nodes", rich_help_panel=FARM)
 app.add_typer(bench.app, name="bench", rich_help_panel=FARM)

@@ -121,6 +121,12 @@ class JobBusy(InputError):
     code = "job.busy"
 
 
+class NothingYet(InputError):
+    """Nothing of a job's result can be watched yet."""
+
+    code = "job.nothing-yet"
+
+
 class ReportMissing(InputError):
     """No finished job is known that made this file."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from scheduler.errors import DiskFull
+from scheduler.errors import DiskFull, JobUnknown
 from scheduler.failure import Failure
 from scheduler.history import Terms
 from scheduler.instructions import JobState
@@ -82,3 +83,29 @@ class Job:
     def count(self, kind: Kind, state: TaskState) -> int:
         """Tasks of a kind in a state, over all steps."""
         return sum(task.state is state for step in self.steps for task in step.tasks[kind])
+
+
+def current_step(job: Job) -> int:
+    """The first step whose result is not there; the last one where all are."""
+    for step in job.steps:
+        if step.tasks["publish"][0].state is not TaskState.DONE:
+            return step.number
+    return job.steps[-1].number
+
+
+def find_job(jobs: Mapping[str, Job], name: str) -> Job:
+    """A job by its name or how that begins or ends.
+
+    Raises:
+        JobUnknown: there is none, or more than one.
+    """
+    if name in jobs:
+        return jobs[name]
+    fits = [job for job in jobs if name and (job.startswith(name) or job.endswith(name))]
+    if len(fits) != 1:
+        raise JobUnknown(
+            f"{len(fits) or 'no'} jobs are called {name!r}",
+            "the name of a job of this farm, or the part of it that no other has",
+            "see them with `farm jobs`",
+        )
+    return jobs[fits[0]]

@@ -179,6 +179,25 @@ def span_of(whole: VideoIndex, index: VideoIndex) -> Span | None:
     )
 
 
+def part_of(whole: VideoIndex, index: VideoIndex, shown: VideoIndex) -> Span | None:
+    """The part of a film that the first pictures of a result show; None: all of it.
+
+    Args:
+        whole: index of the film.
+        index: of the cut film.
+        shown: of these pictures.
+    """
+    end = (shown.pts[-1] + shown.durations[-1]) * shown.time_base
+    span = span_of(whole, index)
+    if span is None and end >= (whole.pts[-1] + whole.durations[-1]) * whole.time_base:
+        return None
+    return Span(
+        begin=index.pts[0] * index.time_base,
+        end=end,
+        shift=(index.pts[0] - whole.pts[0]) * index.time_base,
+    )
+
+
 def localised(job: JobSpec, whole: VideoIndex) -> JobSpec:
     """The job with its reference frame counted as the cut film counts.
 

@@ -13,6 +13,7 @@ import pytest
 
 import cluster.farm
 import cluster.farm_place
+from actors.prober import probe
 from cluster.farm_verbs import FarmVerbs
 from farm.cli import main
 from scheduler.errors import AttemptsExhausted
@@ -178,3 +179,32 @@ def test_journal_check(
     journal._base.execute("UPDATE events SET asked = asked + 1 WHERE seq = 3")
     found = as_json(capsys, "journal", "check", code=5)
     assert "event 3" in found["found"][0]
+
+
+def test_preview(
+    farm: TestFarm, spec: JobSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["preview", "a1b2"]) == 3
+    assert "farm job list" in capsys.readouterr().err
+    (tmp_path / "state" / "swapfarm").mkdir(parents=True)
+    (tmp_path / "state" / "swapfarm" / "farm").symlink_to(tmp_path / "farm")
+    farm.ask("submit", entry=entry(spec))
+    assert main(["preview", "a1b2"]) == 3
+    assert "error[job.nothing-yet]" in capsys.readouterr().err
+    chunks: list[dict[str, Any]] = []
+    while not any(c["kind"] == "render" and c["state"] == "done" for c in chunks):
+        farm.turn()
+        chunks = farm.ask("show", job=spec.job_id)["chunks"]
+    found = as_json(capsys, "preview", "a1b2")
+    assert (found["job"], found["step"], found["complete"]) == (spec.job_id, 0, False)
+    assert 0 < found["frames"] < found["frames_total"] == 40
+    assert found["seconds"] == pytest.approx(found["frames"] / 25)
+    assert probe(found["output"]).frames == found["frames"]
+    other = tmp_path / "watch.mp4"
+    assert "watch.mp4" in run(capsys, "preview", "a1b2", "-o", str(other))
+    assert main(["preview", "a1b2", "-o", str(other)]) == 3
+    assert main(["preview", "a1b2", "-o", str(other), "--overwrite"]) == 0
+    assert main(["preview", "a1b2", "-o", str(tmp_path / "watch.txt")]) == 3
+    farm.until("completed", spec.job_id)
+    capsys.readouterr()
+    assert "the result itself" in run(capsys, "preview", "a1b2")
