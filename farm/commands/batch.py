@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from glob import glob
 from itertools import product
@@ -15,11 +15,20 @@ import typer
 
 from cluster.folders import sweep
 from farm.cancelling import cancelling
+from farm.commands.giving import DETACHED, Priority, giving
 from farm.commands.order import Profile, check_flags, settings_of
+from farm.config import Settings
 from farm.options.flags import given, with_options
 from farm.progress import JsonDisplay, duration, open_display, printable
 from farm.submission import absolute, build_job
-from scheduler.errors import BatchFailed, Cancelled, OutputInvalid, SettingInvalid, SwapfarmError
+from scheduler.errors import (
+    BatchFailed,
+    Cancelled,
+    NoFarm,
+    OutputInvalid,
+    SettingInvalid,
+    SwapfarmError,
+)
 
 NAMES: Final = ("index", "source_name", "target_name", "target_extension")
 
@@ -77,6 +86,26 @@ def batch(
         bool,
         typer.Option("--halt-on-error", help="Stop at the first job that fails. [go on]"),
     ] = False,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach",
+            help="Give the jobs to the farm that is up (`farm up`) as a group, and do not wait.",
+            rich_help_panel=DETACHED,
+        ),
+    ] = False,
+    group: Annotated[
+        str,
+        typer.Option(
+            "--group",
+            metavar="NAME",
+            show_default=False,
+            help="With --detach: name of the group, for `farm pause NAME` and others. The same "
+            "group and output are the same job, however often they are submitted. [a new name]",
+            rich_help_panel=DETACHED,
+        ),
+    ] = "",
+    priority: Priority = 50,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON event a line on stdout (docs/events.md).")
     ] = False,
@@ -89,12 +118,16 @@ def batch(
 
     - `farm batch -s alice.jpg -t 'films/*.mp4' -o 'out/{target_name}{target_extension}'`
     - `farm batch -s 'faces/*.png' -t 'photos/*.jpg' -o 'out/{index}-{source_name}.png'`
+    - `farm batch -s a.jpg -t 'films/*' -o 'out/{target_name}.mp4' --detach --group monday`
     """
     from farm.runner import Lanes, farm_options, run_job
 
     flags = given(options)
     settings = settings_of(context, profile, flags)
     entries = plan_batch(source, target, output)
+    if detach:
+        _give_away(context, settings, flags, entries, group, priority, halt_on_error, as_json)
+        return
     farm = farm_options(settings)
     failed: list[tuple[Entry, SwapfarmError]] = []
     done = 0
@@ -129,6 +162,49 @@ def batch(
                 if not as_json:
                     print(entry.output)
     _finish(len(entries), done, failed, time.monotonic() - began, as_json)
+
+
+def _give_away(
+    context: typer.Context,
+    settings: Settings,
+    flags: Mapping[str, Any],
+    entries: Sequence[Entry],
+    group: str,
+    priority: int,
+    halt_on_error: bool,
+    as_json: bool,
+) -> None:
+    """Have a farm work the jobs off; each is a job of its own, and fails for itself."""
+    from farm.drafts import checked
+    from farm.submission import new_job_id
+
+    name = checked(group or f"batch-{new_job_id()}")
+    failed: list[tuple[Entry, SwapfarmError]] = []
+    began = time.monotonic()
+    done = 0
+    with giving(context, settings) as give:
+        for entry in entries:
+            try:
+                job = build_job(
+                    settings, video=entry.target, sources=[entry.source], output=entry.output
+                )
+                check_flags(flags, job)
+                given = give((job,), key=f"{name} {job.output}", group=name, priority=priority)
+            except NoFarm:
+                raise
+            except SwapfarmError as error:
+                failed.append((entry, error))
+                _report(entry, error, as_json)
+                if halt_on_error:
+                    break
+                continue
+            done += 1
+            if as_json:
+                facts = {"group": name, "video": job.media, "output": job.output}
+                JsonDisplay(sys.stdout, given).event("submitted", **facts)
+    if not as_json:
+        print(f"{name}\n  next: farm jobs; farm pause, cancel, retry or rm {name}")
+    _finish(len(entries), done, failed, time.monotonic() - began, as_json, "given to the farm")
 
 
 def plan_batch(sources: Sequence[str], targets: Sequence[str], output: str) -> tuple[Entry, ...]:
@@ -204,6 +280,7 @@ def _finish(
     failed: Sequence[tuple[Entry, SwapfarmError]],
     seconds: float,
     as_json: bool,
+    what: str = "done",
 ) -> None:
     """Tell what became of the jobs.
 
@@ -221,7 +298,7 @@ def _finish(
             seconds=round(seconds, 3),
         )
     else:
-        _say(f"{done} of {total} jobs done in {duration(seconds)}")
+        _say(f"{done} of {total} jobs {what} in {duration(seconds)}")
         for entry, error in failed:
             _say(f"  failed: {entry.target} with {entry.source}: error[{error.code}] {error.found}")
         if left:

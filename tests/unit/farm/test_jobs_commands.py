@@ -208,3 +208,37 @@ def test_preview(
     farm.until("completed", spec.job_id)
     capsys.readouterr()
     assert "the result itself" in run(capsys, "preview", "a1b2")
+
+
+def test_a_batch_is_a_group(
+    farm: TestFarm, spec: JobSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "films").mkdir()
+    for name in ("a", "b"):
+        make_film(tmp_path / "films" / f"{name}.mp4", frames=5)
+    (tmp_path / "out").mkdir()
+    farm.ask("submit", entry=entry(spec))
+    given = ["batch", "-s", spec.media, "-t", str(tmp_path / "films" / "*.mp4")]
+    given += ["-o", str(tmp_path / "out" / "{target_name}.mp4"), "--detach", "--json"]
+    for _ in range(2):
+        lines = run(capsys, *given, "--group", "monday", "--priority", "30").splitlines()
+        events = [json.loads(line) for line in lines]
+        assert [event["event"] for event in events] == ["submitted", "submitted", "batch"]
+        assert (events[-1]["done"], events[-1]["failed"]) == (2, 0)
+    rows = as_json(capsys, "jobs")
+    assert [(row["group"], row["priority"]) for row in rows] == [
+        *(("", 50), ("monday", 30), ("monday", 30)),
+    ]
+    assert "monday" in run(capsys, "jobs")
+    assert [row["state"] for row in as_json(capsys, "pause", "monday")] == ["paused"] * 2
+    assert run(capsys, "cancel", "monday").count("cancelled") == 2
+    assert as_json(capsys, "jobs")[0]["state"] != "cancelled"
+    farm.turn(5)
+    for _ in range(2):
+        assert as_json(capsys, "rm", "monday")["gone"] is True
+    (tmp_path / "out" / "a.mp4").write_text("somebody's")
+    lines = run(capsys, *given, code=9).splitlines()
+    assert [json.loads(line)["event"] for line in lines] == [
+        *("failed", "submitted", "batch", "error"),
+    ]
+    run(capsys, *given, "--group", "no/name", code=2)
