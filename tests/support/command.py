@@ -1,4 +1,4 @@
-"""``farm submit`` in a process of its own, watched from outside."""
+"""``farm submit`` or ``farm job run`` in a process of its own, watched from outside."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Farm:
         options: further ones of the command.
         before: a command that runs it, such as ``unshare --mount sh -c ...``.
         environment: variables on top of the scene's.
+        instead: another command that tells events, without film, face and output.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Farm:
         *,
         before: Sequence[str] = (),
         environment: dict[str, str] | None = None,
+        instead: Sequence[str] = (),
     ) -> None:
         self.scene = scene
         self.output = scene.folder / "out.mp4"
-        typed = ["submit", film, "-s", face, "-o", self.output, "--chunk-seconds", "1", "--json"]
+        order = ["submit", film, "-s", face, "-o", self.output, "--chunk-seconds", "1", "--json"]
+        typed = instead or order
         self.process = subprocess.Popen(
             [*before, sys.executable, "-m", "farm.cli", *map(str, typed), *options],
             stdout=subprocess.PIPE,
