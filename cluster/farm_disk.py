@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from scheduler.ledger import Ledger
 
 _ENDED: Final = tuple(state.value for state in JobState if state.ended)
 _LOCK: Final = "run.lock"
+_LOOK: Final = 1.0
+"""Seconds that one who only looks may be in the way."""
 
 
 class FarmDisk:
@@ -71,17 +74,21 @@ class FarmDisk:
             JobBusy: another process does.
             StorageError: the folder cannot be made.
         """
-        lock = self._lock()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise JobBusy(
-                f"another process works on {self.folder.name!r}",
-                "one at a time",
-                "wait for it, or end it with Ctrl-C where it runs",
-            ) from error
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise storage_error(error, str(self.folder)) from error
         try:
+            until = time.monotonic() + _LOOK
+            while not _taken(lock, fcntl.LOCK_EX):
+                if time.monotonic() > until:
+                    raise JobBusy(
+                        f"another process works on {self.folder.name!r}",
+                        "one at a time",
+                        "wait for it, or end it with Ctrl-C where it runs",
+                    )
+                time.sleep(0.05)
             yield
         finally:
             os.close(lock)
@@ -89,17 +96,19 @@ class FarmDisk:
     @property
     def busy(self) -> bool:
         """Somebody works here now."""
-        if not (self.folder / _LOCK).exists():
+        try:
+            lock = os.open(self.folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
             return False
         try:
-            with self.held():
-                return False
-        except JobBusy:
-            return True
+            return not _taken(lock, fcntl.LOCK_SH)
+        finally:
+            os.close(lock)
 
-    def _lock(self) -> int:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise storage_error(error, str(self.folder)) from error
+
+def _taken(lock: int, how: int) -> bool:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -26,7 +26,7 @@ from farm.cancelling import cancelling
 from farm.config import Settings
 from farm.progress import Display
 from farm.runner import FarmOptions, Lanes, premises
-from scheduler.errors import Cancelled
+from scheduler.errors import Cancelled, JobBusy
 from scheduler.history import CancelAsked, Retried
 from scheduler.progress import JobSnapshot
 
@@ -66,12 +66,16 @@ class Runs:
     def remove(self, name: str) -> bool:
         """Forget a job with all that is left of it but its results. False: it is worked on."""
         disk = self.place(name)
-        if disk.busy:
+        if not disk.there:
+            return True
+        try:
+            with disk.held():
+                for job in disk.shelf.jobs():
+                    for step in disk.shelf.entry(job).steps:
+                        release(Path(step.folder), partials_of(step))
+                discard(disk.folder)
+        except JobBusy:
             return False
-        for job in disk.shelf.jobs():
-            for step in disk.shelf.entry(job).steps:
-                release(Path(step.folder), partials_of(step))
-        discard(disk.folder)
         return True
 
 

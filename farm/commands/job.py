@@ -30,7 +30,7 @@ from farm.commands.order import (
 )
 from farm.commands.service import farm_folder
 from farm.config import Settings
-from farm.options.flags import MINUS, given, with_options
+from farm.options.flags import MINUS, given, with_run_options, with_step_options
 from farm.progress import printable
 from scheduler.errors import JobBusy, SettingInvalid
 
@@ -68,6 +68,11 @@ def homes(context: typer.Context) -> Any:
 
     settings: Settings = context.obj
     return JobHomes(settings, farm_folder(settings))
+
+
+def running(context: typer.Context, options: dict[str, Any]) -> Settings:
+    """The settings in force for whoever runs a job."""
+    return settings_of(context, None, given(options))
 
 
 def show_row(row: dict[str, Any] | None, name: str, as_json: bool) -> None:
@@ -135,7 +140,7 @@ def _put(
 
 
 @app.command("add-step")
-@with_options
+@with_step_options
 def add_step(
     context: typer.Context,
     job: Name,
@@ -153,7 +158,8 @@ def add_step(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Add a step to a job. It takes the options of `farm submit`, and the settings of now.
+    """Add a step to a job. It takes the options of `farm submit` that say what is made, with
+    the settings of now; where and under which rules it is made, `farm job run` says.
 
     - `farm job add-step monday film.mp4 -s face.jpg -o one.mp4`
     """
@@ -178,7 +184,7 @@ def add_step(
 
 
 @app.command("remix-step")
-@with_options
+@with_step_options
 def remix_step(
     context: typer.Context,
     job: Name,
@@ -219,7 +225,7 @@ def remix_step(
 
 
 @app.command("insert-step")
-@with_options
+@with_step_options
 def insert_step(
     context: typer.Context,
     job: Name,
@@ -335,20 +341,23 @@ def submit_all(
 
 
 @app.command("run")
-def run(context: typer.Context, job: Name, as_json: Json = False) -> None:
+@with_run_options
+def run(context: typer.Context, job: Name, as_json: Json = False, **options: Any) -> None:
     """Run a job here and wait for it. No `farm up` is needed.
 
     Step goes after step; the first that fails ends the job. Ctrl-C cancels it. `farm job retry`
     goes on where it ended; after a crash `farm job run` does.
     """
-    run_one(context, homes(context), job, as_json, retry=False)
+    run_one(context, running(context, options), homes(context), job, as_json, retry=False)
 
 
 @app.command("run-all")
+@with_run_options
 def run_everything(
-    context: typer.Context, halt_on_error: Halt = False, as_json: Json = False
+    context: typer.Context, halt_on_error: Halt = False, as_json: Json = False, **options: Any
 ) -> None:
     """Run all drafts that have a step, and what a crash interrupted, one after the other."""
+    settings = running(context, options)
     known = homes(context)
     names = [
         row["job"]
@@ -359,30 +368,35 @@ def run_everything(
     run_all(
         known,
         names,
-        lambda name: run_one(context, known, name, as_json, retry=False),
+        lambda name: run_one(context, settings, known, name, as_json, retry=False),
         halt=halt_on_error,
         as_json=as_json,
     )
 
 
 @app.command("retry")
-def retry(context: typer.Context, job: Name, as_json: Json = False) -> None:
+@with_run_options
+def retry(context: typer.Context, job: Name, as_json: Json = False, **options: Any) -> None:
     """Go on with a job that failed or was cancelled; what is finished stays finished.
 
     One that was run here is run here again; one of the farm's goes on there.
     """
-    run_one(context, homes(context), job, as_json, retry=True)
+    run_one(context, running(context, options), homes(context), job, as_json, retry=True)
 
 
 @app.command("retry-all")
-def retry_all(context: typer.Context, halt_on_error: Halt = False, as_json: Json = False) -> None:
+@with_run_options
+def retry_all(
+    context: typer.Context, halt_on_error: Halt = False, as_json: Json = False, **options: Any
+) -> None:
     """Go on with all jobs that failed."""
+    settings = running(context, options)
     known = homes(context)
     names = [row["job"] for row in known.rows() if row["state"] == "failed"]
     run_all(
         known,
         names,
-        lambda name: run_one(context, known, name, as_json, retry=True),
+        lambda name: run_one(context, settings, known, name, as_json, retry=True),
         halt=halt_on_error,
         as_json=as_json,
     )

@@ -44,7 +44,13 @@ def submit_one(context: typer.Context, known: JobHomes, name: str, priority: int
 
 
 def run_one(
-    context: typer.Context, known: JobHomes, name: str, as_json: bool, *, retry: bool
+    context: typer.Context,
+    settings: Settings,
+    known: JobHomes,
+    name: str,
+    as_json: bool,
+    *,
+    retry: bool,
 ) -> None:
     """Run a job here, or have the farm go on with it.
 
@@ -54,7 +60,6 @@ def run_one(
     Raises:
         SwapfarmError: why it failed, or cannot be run.
     """
-    settings: Settings = context.obj
     where = known.where(name)
     row = known.row(name)
     if where == "farm":

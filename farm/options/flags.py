@@ -15,6 +15,10 @@ from scheduler.errors import SettingInvalid
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SOURCES: Final = frozenset({"-s", "--source", "--source-paths", "--source-pattern"})
+OF_A_RUN: Final = frozenset({"lanes", "lane.processes", "address", "ray", "license_policy"})
+"""Options on where and under which rules a job runs: a step does not keep them."""
+NOT_OF_A_STEP: Final = frozenset({"keep"})
+"""What a job of several steps has no use for: its folders stay until its end in any case."""
 MINUS: Final = "\N{MINUS SIGN}"
 """What no flag begins with."""
 STEP_VERBS: Final = ("remix-step", "insert-step", "remove-step")
@@ -75,9 +79,24 @@ def with_options(command: Command) -> Command:
 
     What the user gave arrives in ``options``; ``given`` turns it into a layer of settings.
     """
+    return _with(command, lambda option: True)
+
+
+def with_step_options(command: Command) -> Command:
+    """The same for the options that a step of a job keeps."""
+    return _with(command, lambda option: option.name not in OF_A_RUN | NOT_OF_A_STEP)
+
+
+def with_run_options(command: Command) -> Command:
+    """The same for the options that whoever runs a job decides."""
+    return _with(command, lambda option: option.name in OF_A_RUN)
+
+
+def _with(command: Command, wanted: Callable[[Option], bool]) -> Command:
     own = inspect.signature(command, eval_str=True)
     fixed = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    added = [p for option in catalogue() if option.flag for p in _parameters(option)]
+    chosen = [option for option in catalogue() if option.flag and wanted(option)]
+    added = [p for option in chosen for p in _parameters(option)]
     parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in fixed), *added]
     command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -19,7 +19,7 @@ from actors.prober import probe
 from actors.toolbox import LaneKit
 from cluster.farm_disk import FarmDisk
 from farm.cli import main
-from farm.commands.job import add_step, insert_step, remix_step
+from farm.commands.job import add_step, insert_step, remix_step, retry, run
 from farm.commands.submit import submit
 from farm.drafts import DraftBook
 from scheduler.errors import SettingInvalid
@@ -129,7 +129,10 @@ def test_a_step_takes_the_options_of_submit() -> None:
         return set(inspect.signature(command).parameters)
 
     not_of_a_film = {"plan", "contact_sheet", "detach", "key", "priority"}
-    wanted = options(submit) - not_of_a_film
+    of_a_run = {"lanes", "lane__processes", "address", "ray", "license_policy"}
+    wanted = options(submit) - not_of_a_film - of_a_run - {"keep"}
+    for command in (run, retry):
+        assert options(command) == of_a_run | {"context", "job", "as_json"}
     assert options(add_step) == wanted | {"job"}
     assert options(insert_step) == wanted | {"job", "index"}
     assert options(remix_step) == wanted - {"video", "target"} | {"job", "index"}

@@ -14,6 +14,8 @@ import pytest
 import cluster.farm
 import cluster.farm_place
 from actors.prober import probe
+from cluster.farm_actor import FarmPlan
+from cluster.farm_place import FarmPlace
 from cluster.farm_verbs import FarmVerbs
 from farm.cli import main
 from scheduler.errors import AttemptsExhausted
@@ -242,3 +244,22 @@ def test_a_batch_is_a_group(
         *("failed", "submitted", "batch", "error"),
     ]
     run(capsys, *given, "--group", "no/name", code=2)
+
+
+def test_a_farm_gets_the_secret_of_webhooks_and_how_long_jobs_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plans: list[FarmPlan] = []
+
+    def bring_up(plan: FarmPlan, address: str | None) -> tuple[FarmPlace, bool]:
+        plans.append(plan)
+        return FarmPlace(address="127.0.0.1:1", token="", pid=1, started=0.0), False
+
+    monkeypatch.setattr(cluster.farm_place, "bring_up", bring_up)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("SWAPFARM_WEBHOOKS_SECRET", "s3cret")
+    monkeypatch.setenv("SWAPFARM_KEEP_DAYS", "2")
+    assert "s3cret" not in run(capsys, "up", "--json")
+    (plan,) = plans
+    assert (plan.webhook_secret, plan.keep_seconds) == ("s3cret", 2 * 86400)
+    assert "s3cret" not in repr(plan)
