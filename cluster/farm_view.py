@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from cluster.farm import Farm
 from cluster.service import DESK
 from scheduler.farm_state import FarmState
+from scheduler.nodes import LaneSeat, Node
 from scheduler.standing import Job
 from scheduler.tasks import Kind, Task, TaskState
 
@@ -59,11 +61,8 @@ def list_nodes(farm: Farm) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "node": node.name,
-                    "state": "drained"
-                    if node.drained
-                    else "blocked"
-                    if node.blocked_until is not None
-                    else "up",
+                    "host": farm.hosts.get(node.name, ""),
+                    "state": _node_state(node, lanes),
                     "blocked_until": node.blocked_until,
                     "failed_jobs": list(node.failed_jobs),
                     "lanes": [
@@ -79,6 +78,14 @@ def list_nodes(farm: Farm) -> list[dict[str, Any]]:
                 }
             )
         return rows
+
+
+def _node_state(node: Node, lanes: Sequence[LaneSeat]) -> str:
+    if node.drained:
+        return "drained"
+    if all(seat.state == "down" for seat in lanes):
+        return "down"
+    return "up" if node.blocked_until is None else "blocked"
 
 
 def _row(farm: Farm, job: Job) -> dict[str, Any]:

@@ -42,9 +42,9 @@ class FarmOptions:
     """HOST:PORT of a Ray cluster; None: RAY_ADDRESS, else a private one on this machine."""
     ray: bool = True
     lanes: int = 0
-    """0: by the cores."""
+    """0: one for each GPU of the cluster; on nodes without, and here, one for each core."""
     processes: int = 0
-    """Of each lane; 0: by the cores."""
+    """Of each lane; 0: one."""
     keep: bool = False
     """Keep the job's folder."""
     threads: int = 1
@@ -103,11 +103,16 @@ class Lanes:
         if self._session is None:
             self._session = self._stack.enter_context(Session.open(options.address))
         session = self._session
-        lanes, processes = choose_layout(
-            session.cpus, lanes=options.lanes, processes=options.processes
+        processes = options.processes or 1
+        executor = RayExecutor(session, self._kit, options.lanes, lane_processes(processes))
+        display.event(
+            "lanes",
+            lanes=executor.lanes,
+            nodes=executor.nodes,
+            processes=processes,
+            local=session.local,
         )
-        display.event("lanes", lanes=lanes, processes=processes, local=session.local)
-        return RayExecutor(session, self._kit, lanes, lane_processes(processes))
+        return executor
 
 
 def run_job(
