@@ -37,7 +37,7 @@ def up(
             "--lanes",
             min=0,
             metavar="N",
-            help="Chunks worked on at once, on all nodes; 0: one for each GPU, and one for each core "
+            help="Chunks worked on at once, on all nodes; 0: one for each GPU, and for each core "
             "of nodes without.",
         ),
     ] = 0,
