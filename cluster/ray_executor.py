@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
 from typing import Any, Final
 
 import ray
@@ -41,6 +42,7 @@ class RayExecutor:
             as the nodes bear.
         processes: the stages that each process of a lane hosts.
         groups: how the names of the lanes' placement groups begin.
+        among: ids of the nodes that may have lanes; none: all, also those that join.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class RayExecutor:
         lanes: int,
         processes: Processes,
         groups: str = GROUPS,
+        among: Collection[str] = (),
     ) -> None:
         if sum(processes, ()) != STAGES:
             raise ValueError(f"a lane has each of {STAGES} once, in this order, not {processes}")
@@ -57,6 +60,7 @@ class RayExecutor:
         self._kit = kit
         self._processes = processes
         self._groups = groups
+        self._among = among
         self._wanted = lanes
         self._lanes: list[Lane] = []
         self._builds: list[int] = []
@@ -182,7 +186,7 @@ class RayExecutor:
 
     def _begin(self) -> None:
         """Lanes on all nodes that there are now."""
-        shares = deal(self._session.nodes(), self._wanted, processes=len(self._processes))
+        shares = deal(self._nodes(), self._wanted, processes=len(self._processes))
         self._lanes = [self._build(number, share) for number, share in enumerate(shares)]
         self._builds = [1] * len(shares)
         self._build_at = [math.inf] * len(shares)
@@ -194,7 +198,7 @@ class RayExecutor:
     def _look(self, now: float) -> None:
         """Give up the lanes of nodes that have died, and build some on nodes without any."""
         try:
-            nodes = self._session.nodes()
+            nodes = self._nodes()
         except RayError:
             return  # whoever knows the nodes is away; lanes tell for themselves how they are
         live = [lane for lane in self._lanes if lane.number not in self._retired]
@@ -210,6 +214,10 @@ class RayExecutor:
                     self._refused += lane.end(f"its node {lane.share.node} is dead")
         if len(self._retired) == self.lanes and self._first_by == math.inf:
             self._first_by = now + _FIRST_LANE  # another node has as long to come
+
+    def _nodes(self) -> list[NodeRoom]:
+        nodes = self._session.nodes()
+        return [node for node in nodes if not self._among or node.name in self._among]
 
     def _shares(self, fresh: list[NodeRoom], used: int) -> tuple[Share, ...]:
         """The lanes of nodes that have none, next to those that there are."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
@@ -62,6 +62,14 @@ def farm_options(settings: Settings) -> FarmOptions:
         processes=settings.lane.processes,
         keep=settings.keep,
     )
+
+
+class LaneSource(Protocol):
+    """Where jobs get their lanes."""
+
+    def open(self, display: Display) -> Executor:
+        """Lanes for one job; the caller closes them."""
+        ...
 
 
 class Lanes:
@@ -120,7 +128,7 @@ def run_job(
     settings: Settings,
     options: FarmOptions,
     display: Display,
-    lanes: Lanes | None = None,
+    lanes: LaneSource | None = None,
 ) -> JobSummary:
     """Run one job to its end in this process and its lanes.
 
@@ -195,14 +203,23 @@ def lanes_of(options: FarmOptions) -> int:
     return choose_layout(len(os.sched_getaffinity(0)), lanes=options.lanes)[0]
 
 
-def survey_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Display) -> Survey:
+def survey_job(
+    job: JobSpec,
+    settings: Settings,
+    options: FarmOptions,
+    display: Display,
+    lanes: LaneSource | None = None,
+) -> Survey:
     """Analyse a job's film and find out what there is to do, and render nothing.
+
+    Args:
+        lanes: as for `run_job`.
 
     Raises:
         SwapfarmError: why that is not possible; nothing of it is left.
     """
     job = settled(job, ModelStore(settings.cache_dir))
-    with _service(job, settings, options, display) as (service, _):
+    with _service(job, settings, options, display, lanes) as (service, _):
         return service.survey(job)
 
 
@@ -212,7 +229,7 @@ def _service(
     settings: Settings,
     options: FarmOptions,
     display: Display,
-    lanes: Lanes | None = None,
+    lanes: LaneSource | None = None,
 ) -> Iterator[tuple[JobService, list[ModelRecord]]]:
     """The job's service, and the models that it uses: known once its sources are checked."""
     kit = LaneKit(cache_dir=settings.cache_dir)
