@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 
 from actors.film import frames_of, open_film, picture_stream
 from actors.prober import probe
@@ -44,6 +44,7 @@ def write_loop(
         stream.time_base = Fraction(1, rate)
         for number in range(frames):
             picture = around[number % len(around)]
+            picture.pict_type = PictureType.NONE  # the source's own key frames would be some here
             picture.pts, picture.time_base = number, Fraction(1, rate)
             film.mux(stream.encode(picture))
         film.mux(stream.encode(None))

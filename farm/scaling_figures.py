@@ -157,8 +157,9 @@ def lines(rows: Sequence[Row], about: dict[str, Any]) -> list[str]:
         out.append(
             f"{row.nodes:5} {row.lanes:5} {row.fps:8.2f} ±{row.fps_ci:5.2f} "
             f"{row.speedup:6.2f} ±{row.speedup_ci:4.2f} "
-            f"{row.efficiency:7.3f} ±{row.efficiency_ci:5.3f} {row.chunk_s:5.2f}s {row.idle:6.2%} {row.scheduler:6.2%} {row.halo:6.2%} "
-            f"{row.film:6.2%} {row.start_s:6.1f}s"
+            f"{row.efficiency:7.3f} ±{row.efficiency_ci:5.3f} {row.chunk_s:5.2f}s "
+            f"{row.idle:6.2%} {row.scheduler:6.2%} {row.halo:6.2%} {row.film:6.2%} "
+            f"{row.start_s:6.1f}s"
         )
     retries = sum(row.retries for row in rows)
     if retries:
