@@ -22,7 +22,7 @@ class Spell:
     """When the lane was heard to be done with it."""
     frames: int
     warmup: int
-    """Frames before these that were worked on, too."""
+    """Frames before these that were swapped, too: none where the lane has just rendered them."""
     gap: float | None
     """Seconds from when the lane was heard to be done with the task before until it had this one:
     ledger, journal and film work. None: it had no task before in this job, or was out of work."""
@@ -41,6 +41,8 @@ class HeldLanes:
         self._untold: list[ExecutorEvent] = []
         self._given: dict[int, tuple[LaneTask, float, float | None]] = {}
         self._free: dict[int, tuple[float, int]] = {}
+        self._rendered: dict[int, int] = {}
+        """The chunk that each lane has rendered last."""
         self._polls = 0
         self.spells: list[Spell] = []
         """Of the job that was begun last."""
@@ -69,7 +71,7 @@ class HeldLanes:
     def begin(self) -> None:
         """Before each job: it is told which lanes are up, and its times are taken anew."""
         self._untold = list(self._ready.values())
-        self._given, self._free, self.spells = {}, {}, []
+        self._given, self._free, self._rendered, self.spells = {}, {}, {}, []
 
     def start(self, task: LaneTask, lane: int) -> None:
         self._executor.start(task, lane)
@@ -110,12 +112,14 @@ class HeldLanes:
         task, given, gap = self._given.pop(lane)
         if isinstance(task, RenderTask):
             chunk = task.chunk
+            goes_on = self._rendered.get(lane) == chunk.index - 1
+            self._rendered[lane] = chunk.index
             spell = Spell(
                 lane=lane,
                 given=given,
                 done=now,
                 frames=chunk.frames,
-                warmup=chunk.warmup,
+                warmup=0 if goes_on else chunk.warmup,
                 gap=gap,
             )
             self.spells.append(spell)

@@ -126,5 +126,9 @@ def test_what_lanes_spend_their_time_on(script: Script, job: JobSpec) -> None:
     assert (first.given, first.done, first.gap) == (1.25, 3.25, 0.25)
     assert second.gap is None, "it was out of work: that is not the scheduler's time"
     assert second.done - second.given == 1.0
+    script.coming = [[done(1, 0)]]
+    held.start(render(job, 1, warmup=2), 0)
+    held.poll(0.2)
+    assert held.spells[2].warmup == 0, "the lane has these frames' faces still"
     held.begin()
     assert held.spells == []
