@@ -126,8 +126,10 @@ def scaling(
 
     - `farm bench scaling`: 8 nodes, three films each, about 20 minutes
     - `farm bench scaling --nodes 1,2 --chunks 10 --repeats 2`
-    - `farm bench scaling --address 10.0.0.1:6379 --nodes 1,4,16 --film film.mp4 -s face.jpg \\
-      --swap inswapper_128_fp16 --lanes 0`
+    - `farm bench scaling --address 10.0.0.1:6379 --nodes 1,4,16 --film film.mp4 -s face.jpg
+      --swap inswapper_128`
+
+    What the figures mean, and some of ours: docs/scaling.md.
     """
     from farm.scaling import ScalingPlan, measure, parse_nodes
     from farm.scaling_figures import lines, result_of, write_files
