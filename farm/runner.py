@@ -142,7 +142,8 @@ def run_job(
     told = telling(job, settings, display)
     with told, _service(job, settings, options, display, lanes) as (service, used):
         summary = replace(service.run(job, keep=options.keep), models=tuple(used))
-    rates = measured(summary, lanes_of(options))
+    here = not options.ray or Session.address(options.address) == LOCAL
+    rates = measured(summary, lanes_of(options)) if here else None
     if rates is not None:
         rate_book(settings).add(kind_of(job, summary.crop_size), rates)
     return summary
