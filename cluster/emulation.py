@@ -31,8 +31,8 @@ _HEALTH: Final = {
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 60_000,
 }
-"""A node that has been killed answers at once that it is not there, and is missed after seconds, not
-after a quarter of a minute. One that only shares its cores with many others has time to answer."""
+"""A node that was killed is missed after seconds, not after a quarter of a minute: its machine says
+at once that nobody listens. One that only shares its cores with many others has time to answer."""
 
 
 class EmulatedCluster:
