@@ -82,16 +82,26 @@ class StageRun:
         processes: of the lane.
         process: the number of this one.
         name: of this attempt on this lane, unique on the machine while it runs.
+        node: of the cluster that the process is on; frames are passed on within it only.
     """
 
     def __init__(
-        self, task: LaneTask, tools: Toolbox, processes: Processes, process: int, name: str
+        self,
+        task: LaneTask,
+        tools: Toolbox,
+        processes: Processes,
+        process: int,
+        name: str,
+        *,
+        node: str = "",
     ) -> None:
         row = row_of(processes, task)
         self._task = task
         self._tools = tools
         self._hosted = tuple(s for s in processes[process] if s in stages_of(task))
-        self._chain = Chain(name, row.index(process), len(row), patience=tools.kit.patience)
+        self._chain = Chain(
+            name, row.index(process), len(row), patience=tools.kit.patience, node=node
+        )
         self._outcome = Outcome()
         self._spent: defaultdict[str, float] = defaultdict(float)
 

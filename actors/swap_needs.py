@@ -8,6 +8,7 @@ from actors.identity_source import target_share
 from actors.inference.networks import file_name
 from actors.pixel_boost import check_boost
 from actors.swapper_specs import ENHANCERS, RECOGNISER, SWAPPERS
+from actors.waiting_swapper import SIZE as STANDIN_SIZE
 from scheduler.errors import SettingInvalid
 from scheduler.jobs import MESH_SWAPPER, PRECISIONS, SwapSettings
 from scheduler.masks import AREAS, MASK_TYPES, OCCLUDERS, PARSERS, REGIONS
@@ -21,7 +22,7 @@ def swap_models(swap: SwapSettings) -> tuple[str, ...]:
     """
     check_swap(swap)
     names: list[str] = []
-    if swap.model != MESH_SWAPPER:
+    if swap.model != MESH_SWAPPER and swap.waits is None:
         spec = SWAPPERS[swap.model]
         names.append(swap.model)
         if swap.precision == "int8":
@@ -62,6 +63,8 @@ def swap_crop_size(swap: SwapSettings, suggested: int) -> int:
     """
     check_swap(swap)
     wanted = swap.crop_size or suggested
+    if swap.waits is not None:
+        return STANDIN_SIZE
     if swap.enhancer.model:
         return min(wanted, ENHANCERS[swap.enhancer.model].size)
     if swap.model == MESH_SWAPPER:
@@ -75,6 +78,8 @@ def check_swap(swap: SwapSettings) -> None:
     Raises:
         SettingInvalid: says which.
     """
+    if swap.waits is not None:
+        return  # made by a benchmark, not by settings
     _one_of("the swapper", swap.model, [MESH_SWAPPER, *SWAPPERS])
     _one_of("the face enhancer", swap.enhancer.model, ["", *ENHANCERS])
     for precision in (swap.precision, swap.enhancer.precision):

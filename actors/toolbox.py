@@ -30,6 +30,7 @@ from actors.sources import load_sources
 from actors.swap_memory import SwapMemory
 from actors.swap_needs import check_swap
 from actors.swapper import FaceSwapper
+from actors.waiting_swapper import WaitingSwapper
 from kernels.cpu import CpuKernels
 from kernels.mesh.unwrap import Unwrapper
 from scheduler.detection import DetectorSettings, LandmarkerSettings
@@ -158,6 +159,8 @@ class Toolbox:
 
     def _make_swappers(self, swap: SwapSettings, crop_size: int, batch: int) -> list[FaceSwapper]:
         check_swap(swap)
+        if swap.waits is not None:
+            return [WaitingSwapper(swap.waits) for _ in swap.people]
         people = [
             load_sources(swap, self.detector, self.landmarker, self.kernels, person)
             for person in range(len(swap.people))

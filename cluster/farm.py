@@ -34,7 +34,7 @@ from cluster.publish import partials_of
 from cluster.service import DESK, POLL_SECONDS, terms_of
 from cluster.webhook import Webhook
 from scheduler.errors import OutputMissing, SwapfarmError
-from scheduler.events import ExecutorEvent, TaskDone, TaskFailed
+from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed
 from scheduler.failure import Failure
 from scheduler.history import (
     Event,
@@ -137,6 +137,8 @@ class Farm:
         self._waits: dict[str, FilmWork] = {}
         """Jobs for which there is no room."""
         self._look_at = 0.0
+        self.hosts: dict[str, str] = {}
+        """The names for people of nodes on which lanes came up in this life."""
         self.draining = False
         """Nothing begins any more."""
         self._recover()
@@ -255,6 +257,8 @@ class Farm:
                 done.append(event)
             elif isinstance(event, TaskFailed):
                 self._log_failure(event)
+            elif isinstance(event, LaneReady):
+                self.hosts[event.node] = event.host
             said = self._reports.told(event)
             if said is not None:
                 told.append(said)

@@ -26,7 +26,6 @@ from cluster.farm import Farm
 from cluster.farm_verbs import FarmVerbs
 from cluster.job_shelf import Entry
 from cluster.journal import Journal
-from cluster.layout import choose_layout
 from cluster.preparation import Premises
 from cluster.ray_executor import RayExecutor
 from cluster.session import Session
@@ -49,9 +48,9 @@ class FarmPlan:
     """Of the journal: on the machine where the farm is started."""
     premises: Premises
     lanes: int = 0
-    """0: by the cores."""
+    """On all nodes; 0: one for each GPU, on nodes without one for each core."""
     processes: int = 0
-    """Of each lane; 0: by the cores."""
+    """Of each lane; 0: one."""
     local: bool = True
     """The lanes are on this machine."""
     keep_seconds: float = 0.0
@@ -83,11 +82,8 @@ class FarmHost:
         threading.Thread(target=self._loop, name="farm", daemon=True).start()
 
     def _open_executor(self) -> RayExecutor:
-        session = Session.inside()
-        lanes, processes = choose_layout(
-            session.cpus, lanes=self._plan.lanes, processes=self._plan.processes
-        )
-        return RayExecutor(session, self._kit, lanes, lane_processes(processes), _GROUPS)
+        processes = lane_processes(self._plan.processes or 1)
+        return RayExecutor(Session.inside(), self._kit, self._plan.lanes, processes, _GROUPS)
 
     def _loop(self) -> None:
         while True:

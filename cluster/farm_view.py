@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from cluster.farm import Farm
@@ -9,6 +10,7 @@ from cluster.job_shelf import JobShelf
 from cluster.service import DESK
 from scheduler.farm_state import FarmState
 from scheduler.ledger import Ledger
+from scheduler.nodes import LaneSeat, Node
 from scheduler.progress import ChunkProgress, JobSnapshot
 from scheduler.standing import Job, current_step
 from scheduler.steps import Step
@@ -112,11 +114,8 @@ def list_nodes(farm: Farm) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "node": node.name,
-                    "state": "drained"
-                    if node.drained
-                    else "blocked"
-                    if node.blocked_until is not None
-                    else "up",
+                    "host": farm.hosts.get(node.name, ""),
+                    "state": _node_state(node, lanes),
                     "blocked_until": node.blocked_until,
                     "failed_jobs": list(node.failed_jobs),
                     "lanes": [
@@ -132,6 +131,14 @@ def list_nodes(farm: Farm) -> list[dict[str, Any]]:
                 }
             )
         return rows
+
+
+def _node_state(node: Node, lanes: Sequence[LaneSeat]) -> str:
+    if node.drained:
+        return "drained"
+    if all(seat.state == "down" for seat in lanes):
+        return "down"
+    return "up" if node.blocked_until is None else "blocked"
 
 
 def _row(ledger: Ledger, shelf: JobShelf, job: Job) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from scheduler.ledger import Ledger
 _NODE: Final = "lanes"
 """Of lanes whose executor does not say where they are."""
 FALLS: Final = 3
-"""How often in a row a lane may fail to come up before there is no use in waiting for it."""
+"""How often in a row a lane may fail to come up, while no other is up, before there is no use in
+waiting for it."""
 
 
 class LaneReports:
@@ -32,12 +33,13 @@ class LaneReports:
         self._most_falls = falls
         self._lives: defaultdict[int, int] = defaultdict(int)
         self._falls: defaultdict[int, int] = defaultdict(int)
+        self._up: set[int] = set()
 
     def told(self, event: ExecutorEvent) -> Event | None:
         """The ledger's event; None where there is nothing to tell.
 
         Raises:
-            LaneDied: a lane does not come up, however often it is built.
+            LaneDied: a lane does not come up, however often it is built, and no other is up.
         """
         match event:
             case TaskProgress():
@@ -53,6 +55,7 @@ class LaneReports:
             case LaneReady():
                 self._lives[event.lane] += 1
                 self._falls[event.lane] = 0
+                self._up.add(event.lane)
                 return LaneUp(
                     lane=str(event.lane), life=self._lives[event.lane], node=event.node or _NODE
                 )
@@ -65,10 +68,12 @@ class LaneReports:
 
     def _fell(self, event: LaneLost) -> None:
         self._falls[event.lane] += 1
-        if self._most_falls is not None and self._falls[event.lane] >= self._most_falls:
+        self._up.discard(event.lane)
+        most = self._most_falls
+        # The lanes of a node that dies fall until its cluster has noticed.
+        if most is not None and self._falls[event.lane] >= most and not self._up:
             raise LaneDied(
-                f"lane {event.lane} did not come up {self._most_falls} times in a row: "
-                f"{event.error.found}",
+                f"lane {event.lane} did not come up {most} times in a row: {event.error.found}",
                 "a lane whose processes start",
                 "free memory or lower --lanes; `farm doctor` checks this machine",
             )

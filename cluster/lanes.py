@@ -1,4 +1,7 @@
-"""One lane: a placement group on one node and the processes in it, from their rise to their end."""
+"""One lane: a placement group on one node and the processes in it, from their rise to their end.
+
+The frames of a lane lie in the memory of its node, so all of its processes must be there.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from actors.lane_files import LaneFiles
 from actors.pipeline import Processes, StageReport, merge, row_of
 from actors.toolbox import LaneKit
 from cluster.failures import root_cause
+from cluster.layout import Share
 from cluster.shells import Place, StageShell
 from scheduler.errors import LaneDied, SwapfarmError
 from scheduler.events import (
@@ -46,6 +50,8 @@ _SMALL: Final = 4000
 """Frames of a film whose index Ray sends with a call, as it does up to 100 kB."""
 _DEATH: Final = 5.0
 """Seconds to wait for killed processes to be gone, before their files are removed."""
+_NODE_LABEL: Final = "ray.io/node-id"
+"""Ray's own label of each node."""
 
 
 class Lane:
@@ -53,6 +59,13 @@ class Lane:
 
     Nothing here waits for Ray, but for the moment after a kill: calls are in flight as ``refs``,
     and whoever waits for them hands each to `settle` when it is done.
+
+    Args:
+        number: of the lane.
+        kit: settings of the processes.
+        processes: the stages that each hosts.
+        share: what the lane gets, of which node.
+        groups: how the name of its placement group begins.
     """
 
     def __init__(
@@ -60,10 +73,11 @@ class Lane:
         number: int,
         kit: LaneKit,
         processes: Processes,
-        cpus: float,
+        share: Share,
         groups: str = GROUPS,
     ) -> None:
         self.number = number
+        self.share = share
         self.lost: SwapfarmError | None = None
         """Why the lane is gone, once it is."""
         self.places: dict[int, Place] = {}
@@ -77,16 +91,21 @@ class Lane:
         self._beats: dict[int, int] = {}
         """Signs of life of each process, in the task under way."""
 
+        bundle = {"CPU": share.cpus, "GPU": share.gpus}
         self._group = placement_group(
-            [{"CPU": cpus}], strategy="STRICT_PACK", name=f"{groups}{self._token}"
+            [{name: amount for name, amount in bundle.items() if amount}],
+            strategy="STRICT_PACK",
+            name=f"{groups}{self._token}",
+            bundle_label_selector=[{_NODE_LABEL: share.node}],
         )
         strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
-        # Ray counts in ten-thousandths: the shares of all processes must fit the bundle.
-        share = math.floor(cpus / len(processes) * 10_000) / 10_000
+        # Processes that share one bundle's GPU all see the same device.
         self._shells = [
-            _Shell.options(num_cpus=share, scheduling_strategy=strategy).remote(
-                kit, processes, process
-            )
+            _Shell.options(
+                num_cpus=_part(share.cpus, len(processes)),
+                num_gpus=_part(share.gpus, len(processes)),
+                scheduling_strategy=strategy,
+            ).remote(kit, processes, process)
             for process in range(len(processes))
         ]
         for process, shell in enumerate(self._shells):
@@ -138,8 +157,15 @@ class Lane:
             return self.end(self._obituary(process, error))
         if kind == "place":
             self.places[process] = answer
+            if answer.node != self.share.node:
+                return self.end(
+                    f"its {'+'.join(self._processes[process])} is on node {answer.node}, not on "
+                    f"{self.share.node}, where its frames would be"
+                )
             complete = len(self.places) == len(self._shells)
-            return [LaneReady(lane=self.number, node=answer.node)] if complete else []
+            if not complete:
+                return []
+            return [LaneReady(lane=self.number, node=answer.node, host=answer.host)]
         if kind == "progress" and self._task is not None:
             return self._progressed(self._task, process, answer, now)
         if kind == "run":
@@ -252,3 +278,8 @@ class Lane:
 
     def _run_name(self, task: LaneTask) -> str:
         return f"{self._token}/{task.key}/{task.attempt}"
+
+
+def _part(amount: float, processes: int) -> float:
+    """What each process of a lane gets. Ray counts in ten-thousandths, and all must fit."""
+    return math.floor(amount / processes * 10_000) / 10_000

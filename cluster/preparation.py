@@ -76,6 +76,8 @@ def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
         {"name": each.name, "sha256": each.sha256, "licence": each.licence} for each in models
     ]
     standins = [each.name for each in models if each.standin]
+    if job.swap.waits is not None:
+        standins.append(job.swap.model)
     if standins:
         facts["standins"] = standins
     comment = f"Faces in this {kind} were altered by {program} (swapper: {job.swap.model})."
@@ -102,7 +104,8 @@ def settled(job: JobSpec, store: ModelStore) -> JobSpec:
     """
     check_swap(job.swap)
     check_faces(job)
-    swappers = () if job.swap.model == MESH_SWAPPER else (job.swap.model,)
+    real = job.swap.model != MESH_SWAPPER and job.swap.waits is None
+    swappers = (job.swap.model,) if real else ()
     enhancer, landmarker = job.swap.enhancer, job.analysis.landmarker
     enhancers = (enhancer.model,) if enhancer.model else ()
     swap = replace(

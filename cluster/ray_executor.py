@@ -1,16 +1,23 @@
-"""Lanes on Ray, kept alive: a lane that dies is built anew while the others go on."""
+"""Lanes on Ray, kept alive: a lane that dies is built anew while the others go on.
+
+Each node has its lanes. Those of a node that dies are not built again; a node that joins later gets
+some, too.
+"""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
 from typing import Any, Final
 
 import ray
+from ray.exceptions import RayError
 
 from actors.pipeline import STAGES, Processes
 from actors.toolbox import LaneKit
 from cluster.lanes import GROUPS, Lane
+from cluster.layout import NodeRoom, Share, deal
 from cluster.session import Session
 from scheduler.errors import ClusterUnreachable, LaneDied
 from scheduler.events import ExecutorEvent, LaneLost, LaneReady, TaskFailed
@@ -20,6 +27,8 @@ _FIRST_LANE: Final = 180.0
 """Seconds in which at least one lane must come up."""
 _BACK_OFF: Final = 0.5
 """Seconds before the second attempt in a row to build a lane; doubles with each further one."""
+_LOOK: Final = 2.0
+"""Seconds between two looks at the nodes of a cluster of others."""
 _DEAD: Final = "the Ray on this machine has died and is started again"
 
 
@@ -29,9 +38,11 @@ class RayExecutor:
     Args:
         session: open; not closed by this executor, but started anew when its servers die.
         kit: settings of the lanes' processes.
-        lanes: how many; the CPUs of the cluster are shared out to them evenly, one each at most.
+        lanes: how many at most, shared out to the nodes evenly (`cluster.layout.deal`); 0: as many
+            as the nodes bear.
         processes: the stages that each process of a lane hosts.
         groups: how the names of the lanes' placement groups begin.
+        among: ids of the nodes that may have lanes; none: all, also those that join.
     """
 
     def __init__(
@@ -41,6 +52,7 @@ class RayExecutor:
         lanes: int,
         processes: Processes,
         groups: str = GROUPS,
+        among: Collection[str] = (),
     ) -> None:
         if sum(processes, ()) != STAGES:
             raise ValueError(f"a lane has each of {STAGES} once, in this order, not {processes}")
@@ -48,18 +60,30 @@ class RayExecutor:
         self._kit = kit
         self._processes = processes
         self._groups = groups
-        self._cpus = min(1.0, math.floor(session.cpus / lanes * 10_000) / 10_000)
-        self._lanes = [self._build(number) for number in range(lanes)]
-        self._builds = [1] * lanes
+        self._among = among
+        self._wanted = lanes
+        self._lanes: list[Lane] = []
+        self._builds: list[int] = []
         """How often in a row each lane was built without coming up."""
-        self._build_at = [math.inf] * lanes
+        self._build_at: list[float] = []
+        self._retired: set[int] = set()
+        """Lanes whose node is dead; a node that joins later takes their numbers first."""
+        self._look_at = 0.0
+        self._first_by = 0.0
         self._refused: list[ExecutorEvent] = []
         """For the next poll: tasks that met no lane, and the ends of lanes that were killed."""
-        self._first_by = time.monotonic() + _FIRST_LANE
+        self._begin()
 
     @property
     def lanes(self) -> int:
+        """Numbers that lanes have or had; more when a node joins."""
         return len(self._lanes)
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes have lanes."""
+        live = (lane for lane in self._lanes if lane.number not in self._retired)
+        return len({lane.share.node for lane in live})
 
     def start(self, task: LaneTask, lane: int) -> None:
         if self._lanes[lane].idle:
@@ -90,11 +114,14 @@ class RayExecutor:
         if not self._session.alive:
             return self._revive()
         now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK
+            self._look(now)
         for number, due in enumerate(self._build_at):
             if now >= due:
                 self._build_at[number] = math.inf
                 self._builds[number] += 1
-                self._lanes[number] = self._build(number)
+                self._lanes[number] = self._build(number, self._lanes[number].share)
         alive = [lane for lane in self._lanes if lane.lost is None]
         events, self._refused = self._refused, []
         events += [event for lane in alive for event in lane.tick(now)]
@@ -103,14 +130,14 @@ class RayExecutor:
             if isinstance(event, LaneReady):
                 self._builds[event.lane] = 0
                 self._first_by = math.inf
-            elif isinstance(event, LaneLost):
+            elif isinstance(event, LaneLost) and event.lane not in self._retired:
                 failures = self._builds[event.lane]
                 self._build_at[event.lane] = now + (_BACK_OFF * 2**failures if failures else 0.0)
         if time.monotonic() > self._first_by:
             raise ClusterUnreachable(
                 f"no lane came up within {_FIRST_LANE:.0f} s",
-                f"a node with {self._cpus} free CPUs for at least one lane",
-                "free the cluster's CPUs or lower --lanes",
+                "a node with free cores, or a free GPU, for at least one lane",
+                "free the cluster's resources or lower --lanes",
             )
         return events
 
@@ -119,6 +146,18 @@ class RayExecutor:
         return {
             lane.number: {
                 stage: place.pid
+                for process, place in sorted(lane.places.items())
+                for stage in self._processes[process]
+            }
+            for lane in self._lanes
+            if lane.lost is None
+        }
+
+    def places(self) -> dict[int, dict[str, str]]:
+        """The node of each stage of each lane that is up: for tests and for a look inside."""
+        return {
+            lane.number: {
+                stage: place.node
                 for process, place in sorted(lane.places.items())
                 for stage in self._processes[process]
             }
@@ -142,14 +181,63 @@ class RayExecutor:
             if lane.lost is None:
                 events += lane.abandon(_DEAD)
         self._session.restart()
-        self._lanes = [self._build(lane.number) for lane in self._lanes]
-        self._builds = [1] * self.lanes
-        self._build_at = [math.inf] * self.lanes
-        self._first_by = time.monotonic() + _FIRST_LANE
+        self._begin()
         return events
 
-    def _build(self, number: int) -> Lane:
-        return Lane(number, self._kit, self._processes, self._cpus, self._groups)
+    def _begin(self) -> None:
+        """Lanes on all nodes that there are now."""
+        shares = deal(self._nodes(), self._wanted, processes=len(self._processes))
+        self._lanes = [self._build(number, share) for number, share in enumerate(shares)]
+        self._builds = [1] * len(shares)
+        self._build_at = [math.inf] * len(shares)
+        self._retired = set()
+        # A Ray of our own is this machine, and no other node can join it.
+        self._look_at = math.inf if self._session.local else time.monotonic() + _LOOK
+        self._first_by = time.monotonic() + _FIRST_LANE
+
+    def _look(self, now: float) -> None:
+        """Give up the lanes of nodes that have died, and build some on nodes without any."""
+        try:
+            nodes = self._nodes()
+        except RayError:
+            return  # whoever knows the nodes is away; lanes tell for themselves how they are
+        live = [lane for lane in self._lanes if lane.number not in self._retired]
+        known = {lane.share.node for lane in live}
+        for share in self._shares([node for node in nodes if node.name not in known], len(live)):
+            self._add(share)
+        alive = {node.name for node in nodes}
+        for lane in live:
+            if lane.share.node not in alive:
+                self._retired.add(lane.number)
+                self._build_at[lane.number] = math.inf
+                if lane.lost is None:
+                    self._refused += lane.end(f"its node {lane.share.node} is dead")
+        if len(self._retired) == self.lanes and self._first_by == math.inf:
+            self._first_by = now + _FIRST_LANE  # another node has as long to come
+
+    def _nodes(self) -> list[NodeRoom]:
+        nodes = self._session.nodes()
+        return [node for node in nodes if not self._among or node.name in self._among]
+
+    def _shares(self, fresh: list[NodeRoom], used: int) -> tuple[Share, ...]:
+        """The lanes of nodes that have none, next to those that there are."""
+        if self._wanted and used >= self._wanted:
+            return ()
+        return deal(fresh, self._wanted and self._wanted - used, processes=len(self._processes))
+
+    def _add(self, share: Share) -> None:
+        if self._retired:
+            number = min(self._retired)
+            self._retired.remove(number)
+            self._lanes[number] = self._build(number, share)
+            self._builds[number] = 1
+        else:
+            self._lanes.append(self._build(self.lanes, share))
+            self._builds.append(1)
+            self._build_at.append(math.inf)
+
+    def _build(self, number: int, share: Share) -> Lane:
+        return Lane(number, self._kit, self._processes, share, self._groups)
 
     def _settle(
         self, calls: dict[Any, Lane], timeout: float, so_far: list[ExecutorEvent]

@@ -31,6 +31,7 @@ from ray._private import worker as ray_worker
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 import cluster
+from cluster.layout import NodeRoom
 from scheduler.errors import ClusterUnreachable
 
 LOCAL: Final = "local"
@@ -44,6 +45,7 @@ _SERVERS: Final = frozenset({"raylet", "gcs_server"})
 _NEAR: Final = ("127.0.0.1", "localhost", "[::1]")
 _TOKEN: Final = "RAY_AUTH_TOKEN"
 _TOKEN_MODE: Final = "RAY_AUTH_MODE"
+_NOTES: Final = "RAY_TMPDIR"
 _LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Off, Ray binds to the loopback interface alone, on every system. It is read by each process of
 Ray from its environment, by this one at the import of Ray: hence the constant below, too."""
@@ -75,7 +77,7 @@ class Session:
         """
         address = cls.address(address)
         if token:
-            _use_token(token)
+            use_token(token)
         if address == LOCAL:
             return cls._start(cpus or len(os.sched_getaffinity(0)))
         return cls._join(address)
@@ -114,8 +116,20 @@ class Session:
     @property
     def cpus(self) -> float:
         """CPUs that the cluster has for lanes, all nodes together."""
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        return resources.get("CPU", 0.0)
+        return sum(node.cpus for node in self.nodes())
+
+    def nodes(self) -> tuple[NodeRoom, ...]:
+        """The nodes that live, in an order that depends on nothing else."""
+        return tuple(
+            NodeRoom(
+                name=node["NodeID"],
+                host=node["NodeManagerHostname"] or node["NodeManagerAddress"],
+                cpus=node["Resources"].get("CPU", 0.0),
+                gpus=node["Resources"].get("GPU", 0.0),
+            )
+            for node in sorted(ray.nodes(), key=lambda node: str(node["NodeID"]))  # type: ignore[no-untyped-call]
+            if node["Alive"]
+        )
 
     @property
     def alive(self) -> bool:
@@ -148,8 +162,8 @@ class Session:
             family = list(psutil.process_iter())
         ray.shutdown()
         if self._folder is not None:
-            _end_writers(self._folder, family)  # one may hang, and write when it wakes
-            _remove(self._folder, self._lock)
+            end_writers(self._folder, family)  # one may hang, and write when it wakes
+            remove_folder(self._folder, self._lock)
             self._folder = None
 
     @classmethod
@@ -163,15 +177,15 @@ class Session:
     @classmethod
     def _try_start(cls, cpus: int) -> Self:
         sweep_sessions()
-        folder, lock = _make_folder()
+        folder, lock = make_folder()
         # Ray turns its token check on by itself; with a token at hand it writes none to ~/.ray.
-        # It reads the token once in a process, so a later session of this one must have the same.
-        os.environ.setdefault(_TOKEN, secrets.token_hex(32))
+        own_token()
         try:
             with _ray_starts(), _on_loopback():
                 ray.init(
                     address="local",
                     num_cpus=cpus,
+                    num_gpus=0,  # networks of this release run on cores
                     include_dashboard=False,
                     object_store_memory=_STORE,
                     log_to_driver=False,
@@ -181,8 +195,8 @@ class Session:
         except BaseException as error:
             ray.shutdown()
             # Of servers that came too late Ray knows nothing.
-            _end_writers(folder, psutil.Process().children(recursive=True))
-            _remove(folder, lock)
+            end_writers(folder, psutil.Process().children(recursive=True))
+            remove_folder(folder, lock)
             if not isinstance(error, Exception):
                 raise  # a signal that waited
             # Ray raises bare Exceptions of many kinds.
@@ -218,7 +232,15 @@ def _node() -> Any:
     return ray_worker._global_node
 
 
-def _use_token(token: str) -> None:
+def own_token() -> str:
+    """The token of a Ray that this process starts.
+
+    Ray reads it once in a process, so a later session of this one must have the same.
+    """
+    return os.environ.setdefault(_TOKEN, secrets.token_hex(32))
+
+
+def use_token(token: str) -> None:
     """Make Ray show a token from now on; it has read another one, or none, at its import."""
     os.environ[_TOKEN] = token
     os.environ[_TOKEN_MODE] = "token"
@@ -270,7 +292,24 @@ def _on_loopback() -> Iterator[None]:
         del os.environ[_LOOPBACK]
 
 
-def _make_folder() -> tuple[Path, int]:
+@contextlib.contextmanager
+def servers_start(folder: Path) -> Iterator[None]:
+    """What has to be around the start and the end of Ray's servers without ``ray.init``: they keep
+    to the loopback, and note their address in ``folder`` instead of the one file that the machine
+    has for it."""
+    (folder / "ray").mkdir(exist_ok=True)
+    before = os.environ.get(_NOTES)
+    os.environ[_NOTES] = str(folder)
+    try:
+        with _ray_starts(), _on_loopback():
+            yield
+    finally:
+        os.environ.pop(_NOTES)
+        if before is not None:
+            os.environ[_NOTES] = before
+
+
+def make_folder() -> tuple[Path, int]:
     """A private folder, and the descriptor that locks it as long as this process lives."""
     parent = tempfile.gettempdir()
     if len(parent) + len(_PREFIX) + 9 > _LONGEST:
@@ -300,11 +339,11 @@ def sweep_sessions() -> None:
             except BlockingIOError:
                 os.close(lock)
             else:
-                _end_writers(folder, psutil.process_iter())
-                _remove(folder, lock)
+                end_writers(folder, psutil.process_iter())
+                remove_folder(folder, lock)
 
 
-def _end_writers(folder: Path, processes: Iterable[psutil.Process]) -> None:
+def end_writers(folder: Path, processes: Iterable[psutil.Process]) -> None:
     """Kills those of some processes that were started for a dead session: its agents and workers.
 
     Those that have only joined it, as who asks a farm does, may have files of it open, too.
@@ -326,7 +365,7 @@ def _started_for(folder: Path, process: psutil.Process) -> bool:
     return worker and any(file.path.startswith(f"{folder}/") for file in process.open_files())
 
 
-def _remove(folder: Path, lock: int) -> None:
+def remove_folder(folder: Path, lock: int) -> None:
     # Ray's processes may still be writing their last words into it.
     for _ in range(3):
         shutil.rmtree(folder, ignore_errors=True)

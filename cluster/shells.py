@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from dataclasses import dataclass
 from typing import ClassVar
@@ -25,6 +26,8 @@ class Place:
     pid: int
     node: str
     """Ray's id of the node."""
+    host: str
+    """Its name for people."""
 
 
 class StageShell:
@@ -41,18 +44,19 @@ class StageShell:
         self._tools = Toolbox(kit)
         self._processes = processes
         self._process = process
+        self._node: str = ray.get_runtime_context().get_node_id()
         self._run: StageRun | None = None
         self._name = ""
         self._cancelled = ""
 
     def place(self) -> Place:
         """Answers as soon as the process is up."""
-        return Place(pid=os.getpid(), node=ray.get_runtime_context().get_node_id())
+        return Place(pid=os.getpid(), node=self._node, host=socket.gethostname())
 
     def run(self, task: LaneTask, name: str) -> StageReport | SwapfarmError:
         """Does this process's part of a task. Errors come back as values, whole."""
         try:
-            run = StageRun(task, self._tools, self._processes, self._process, name)
+            run = StageRun(task, self._tools, self._processes, self._process, name, node=self._node)
             self._name, self._run = name, run
             if self._cancelled == name:
                 run.cancel()  # the word came before the work

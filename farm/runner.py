@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
@@ -42,9 +42,9 @@ class FarmOptions:
     """HOST:PORT of a Ray cluster; None: RAY_ADDRESS, else a private one on this machine."""
     ray: bool = True
     lanes: int = 0
-    """0: by the cores."""
+    """0: one for each GPU of the cluster; on nodes without, and here, one for each core."""
     processes: int = 0
-    """Of each lane; 0: by the cores."""
+    """Of each lane; 0: one."""
     keep: bool = False
     """Keep the job's folder."""
     threads: int = 1
@@ -62,6 +62,14 @@ def farm_options(settings: Settings) -> FarmOptions:
         processes=settings.lane.processes,
         keep=settings.keep,
     )
+
+
+class LaneSource(Protocol):
+    """Where jobs get their lanes."""
+
+    def open(self, display: Display) -> Executor:
+        """Lanes for one job; the caller closes them."""
+        ...
 
 
 class Lanes:
@@ -103,11 +111,16 @@ class Lanes:
         if self._session is None:
             self._session = self._stack.enter_context(Session.open(options.address))
         session = self._session
-        lanes, processes = choose_layout(
-            session.cpus, lanes=options.lanes, processes=options.processes
+        processes = options.processes or 1
+        executor = RayExecutor(session, self._kit, options.lanes, lane_processes(processes))
+        display.event(
+            "lanes",
+            lanes=executor.lanes,
+            nodes=executor.nodes,
+            processes=processes,
+            local=session.local,
         )
-        display.event("lanes", lanes=lanes, processes=processes, local=session.local)
-        return RayExecutor(session, self._kit, lanes, lane_processes(processes))
+        return executor
 
 
 def run_job(
@@ -115,7 +128,7 @@ def run_job(
     settings: Settings,
     options: FarmOptions,
     display: Display,
-    lanes: Lanes | None = None,
+    lanes: LaneSource | None = None,
 ) -> JobSummary:
     """Run one job to its end in this process and its lanes.
 
@@ -129,7 +142,8 @@ def run_job(
     told = telling(job, settings, display)
     with told, _service(job, settings, options, display, lanes) as (service, used):
         summary = replace(service.run(job, keep=options.keep), models=tuple(used))
-    rates = measured(summary, lanes_of(options))
+    here = not options.ray or Session.address(options.address) == LOCAL
+    rates = measured(summary, lanes_of(options)) if here else None
     if rates is not None:
         rate_book(settings).add(kind_of(job, summary.crop_size), rates)
     return summary
@@ -190,14 +204,23 @@ def lanes_of(options: FarmOptions) -> int:
     return choose_layout(len(os.sched_getaffinity(0)), lanes=options.lanes)[0]
 
 
-def survey_job(job: JobSpec, settings: Settings, options: FarmOptions, display: Display) -> Survey:
+def survey_job(
+    job: JobSpec,
+    settings: Settings,
+    options: FarmOptions,
+    display: Display,
+    lanes: LaneSource | None = None,
+) -> Survey:
     """Analyse a job's film and find out what there is to do, and render nothing.
+
+    Args:
+        lanes: as for `run_job`.
 
     Raises:
         SwapfarmError: why that is not possible; nothing of it is left.
     """
     job = settled(job, ModelStore(settings.cache_dir))
-    with _service(job, settings, options, display) as (service, _):
+    with _service(job, settings, options, display, lanes) as (service, _):
         return service.survey(job)
 
 
@@ -207,7 +230,7 @@ def _service(
     settings: Settings,
     options: FarmOptions,
     display: Display,
-    lanes: Lanes | None = None,
+    lanes: LaneSource | None = None,
 ) -> Iterator[tuple[JobService, list[ModelRecord]]]:
     """The job's service, and the models that it uses: known once its sources are checked."""
     kit = LaneKit(cache_dir=settings.cache_dir)

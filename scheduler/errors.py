@@ -316,6 +316,12 @@ class LinkClosed(LaneError):
     code = "lane.link-closed"
 
 
+class HandleForeign(LaneError):
+    """A process was offered frames in the memory of another node."""
+
+    code = "lane.handle-foreign"
+
+
 class AttemptsExhausted(LaneError):
     """A task failed for passing reasons as often as the job allows."""
 

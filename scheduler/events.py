@@ -15,6 +15,8 @@ class LaneReady:
     lane: int
     node: str = ""
     """Where they are; empty: the executor does not say."""
+    host: str = ""
+    """The node's name for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

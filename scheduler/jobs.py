@@ -21,6 +21,9 @@ COLOUR_WARMUP: Final = 16
 """What the colour transfer looks back on."""
 MESH_SWAPPER: Final = "mesh"
 """The swapper that is no network (docs/mesh-swapper.md)."""
+STANDIN: Final = "stand-in-waits-"
+"""Begins the name of the stand-in of `farm bench scaling`; the milliseconds that it waits for each
+face follow. No setting leads to it."""
 PRECISIONS: Final = ("fp32", "int8", "auto")
 """Which of a network's files is run; auto: INT8 where it is there and the machine gains by it."""
 MAX_INTERVAL: Final = 24
@@ -123,6 +126,12 @@ class SwapSettings:
     """fp32, int8 or auto: which of the swapper's files is run."""
     masks: MaskSettings = field(default_factory=MaskSettings)
     enhancer: EnhancerSettings = field(default_factory=EnhancerSettings)
+
+    @property
+    def waits(self) -> float | None:
+        """Seconds that a stand-in waits for each face; None: it is a real swapper."""
+        number = self.model.removeprefix(STANDIN).removesuffix("ms")
+        return int(number) / 1000 if self.model.startswith(STANDIN) else None
 
     @property
     def people(self) -> tuple[tuple[str, ...], ...]:

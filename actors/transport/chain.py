@@ -30,15 +30,23 @@ class Chain:
         position: of this process in the row, 0-based.
         processes: in the row.
         patience: seconds without a word from a neighbour after which it counts as hung.
+        node: of the cluster that this process is on: all of the row must be on the same.
     """
 
     def __init__(
-        self, name: str, position: int = 0, processes: int = 1, *, patience: float = 300.0
+        self,
+        name: str,
+        position: int = 0,
+        processes: int = 1,
+        *,
+        patience: float = 300.0,
+        node: str = "",
     ) -> None:
         self._name = name
         self._position = position
         self._processes = processes
         self._patience = patience
+        self._node = node
         self._cancelled = threading.Event()
         self._listener: Listener | None = None
         self._inward: Link | None = None
@@ -76,6 +84,7 @@ class Chain:
 
         Raises:
             LinkClosed: a neighbour did not come, or went away.
+            HandleForeign: a neighbour is on another node.
             LaneError: no memory for the ring.
         """
         if self._listener is None:
@@ -86,12 +95,12 @@ class Chain:
         else:
             self._inward = self._listener.accept(self._patience, self._cancelled)
             self._check()
-            self._ring = self._inward.receive_ring()
+            self._ring = self._inward.receive_ring(self._node)
         next_link = self._link((self._position + 1) % self._processes)
         self._onward = connect(next_link, self._patience, self._cancelled)
         self._check()
         if not self.last:
-            self._onward.send_ring(self._ring)
+            self._onward.send_ring(self._ring, self._node)
         if self.first:
             self._inward = self._listener.accept(self._patience, self._cancelled)
             self._check()

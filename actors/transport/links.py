@@ -20,7 +20,7 @@ from typing import Final
 from actors.frames import FrameHandle, SlotLayout
 from actors.transport.shm import Ring
 from kernels.picture import PictureFormat
-from scheduler.errors import LinkClosed
+from scheduler.errors import HandleForeign, LinkClosed
 
 _FRAME: Final = struct.Struct("=cqqqq")
 _END: Final = struct.Struct("=cq")
@@ -40,18 +40,25 @@ class Link:
         self._name = name
         self._sent = 0
 
-    def send_ring(self, ring: Ring) -> None:
-        """Hello: what the ring looks like, and the ring itself."""
-        about = json.dumps({"layout": asdict(ring.layout), "slots": ring.slots}).encode()
+    def send_ring(self, ring: Ring, node: str = "") -> None:
+        """Hello: what the ring looks like, on which node it is, and the ring itself."""
+        hello = {"layout": asdict(ring.layout), "slots": ring.slots, "node": node}
+        about = json.dumps(hello).encode()
         try:
             socket.send_fds(self._socket, [about], [ring.fd])
         except OSError as error:
             raise self._closed(error) from error
 
-    def receive_ring(self) -> Ring:
+    def receive_ring(self, node: str = "") -> Ring:
         """The first message of a link, as a ring of this process.
 
+        Args:
+            node: that this process is on. Handles name memory, so none may come from elsewhere,
+                not even where several nodes are emulated on one machine and a link between them
+                would work.
+
         Raises:
+            HandleForeign: the ring is on another node; it is not mapped here.
             LinkClosed: the other end went away, was silent too long, or sent something else.
         """
         try:
@@ -61,6 +68,13 @@ class Link:
         if not about or len(fds) != 1:
             raise self._closed("no ring in the first message")
         hello = json.loads(about)
+        if hello["node"] != node:
+            os.close(fds[0])
+            raise HandleForeign(
+                f"frame handles of a ring on node {hello['node'] or 'unnamed'}",
+                f"one on node {node or 'unnamed'}, where this process is",
+                "report this: all processes of a lane must be on one node",
+            )
         layout = hello["layout"]
         layout["format"] = PictureFormat(**layout["format"])
         return Ring(fds[0], SlotLayout(**layout), hello["slots"])

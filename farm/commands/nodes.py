@@ -24,12 +24,13 @@ def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
         print("no lane is up yet")
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("node", "state", "lanes", "at work", "failed jobs"):
+    for name in ("node", "host", "state", "lanes", "at work", "failed jobs"):
         table.add_column(name)
     for row in rows:
         busy = sum(lane["state"] == "busy" for lane in row["lanes"])
         table.add_row(
             row["node"][:12],
+            row["host"],
             row["state"],
             str(len(row["lanes"])),
             str(busy),
@@ -40,7 +41,7 @@ def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 @app.callback()
 def nodes(context: typer.Context, as_json: Json = False) -> None:
-    """List the farm's nodes with their lanes.
+    """List the farm's nodes with their lanes: up, drained, blocked (too much failed there) or down.
 
     - `farm nodes`
     - `farm nodes drain 4f2a`: chunks there finish, none begins

@@ -33,7 +33,13 @@ def up(
     ] = None,
     lanes: Annotated[
         int,
-        typer.Option("--lanes", min=0, metavar="N", help="Chunks worked on at once; 0: by cores."),
+        typer.Option(
+            "--lanes",
+            min=0,
+            metavar="N",
+            help="Chunks worked on at once, on all nodes; 0: one for each GPU, and for each core "
+            "of nodes without.",
+        ),
     ] = 0,
     as_json: Json = False,
 ) -> None:

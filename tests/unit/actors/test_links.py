@@ -17,7 +17,7 @@ from actors.transport.chain import Chain
 from actors.transport.links import Link, Listener, connect
 from actors.transport.shm import Ring
 from kernels.picture import PictureFormat
-from scheduler.errors import Cancelled, LinkClosed
+from scheduler.errors import Cancelled, HandleForeign, LinkClosed
 
 LAYOUT = SlotLayout(
     format=PictureFormat(width=32, height=16, depth=10, matrix="bt2020"), faces=1, crop_size=8
@@ -209,3 +209,27 @@ def test_a_row_leaves_no_descriptor_open(name: str) -> None:
         alone.open(lambda: Ring.create(LAYOUT, 2))
     test_more_frames_than_slots_pass_a_row_in_order(name, 3)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_handle_never_crosses_from_one_node_to_another(name: str) -> None:
+    """Two nodes may well be able to talk, as emulated ones on one machine are."""
+
+    def place(position: int, node: str) -> int:
+        with Chain(name, position, 2, patience=5.0, node=node) as chain:
+            ring = chain.open(lambda: Ring.create(LAYOUT, 2))
+            frames = (ring.acquire(n, n) for n in range(4)) if chain.first else chain.frames()
+            for frame in frames:
+                chain.pass_on(frame)
+            chain.end()
+            return 4
+
+    before = len(os.listdir("/proc/self/fd"))
+    with ThreadPoolExecutor(2) as pool:
+        near = [pool.submit(place, position, "a") for position in range(2)]
+        assert [future.result() for future in near] == [4, 4]
+        far = [pool.submit(place, position, node) for position, node in enumerate("ab")]
+        first, second = (future.exception() for future in far)
+    assert isinstance(first, LinkClosed)
+    assert isinstance(second, HandleForeign)
+    assert "node a" in second.found
+    assert len(os.listdir("/proc/self/fd")) == before, "memory of the other node is still held"

@@ -76,3 +76,13 @@ def test_a_lane_that_never_comes_up_is_an_error(reports: LaneReports) -> None:
     reports.told(lost)
     with pytest.raises(LaneDied, match="3 times in a row: out of memory"):
         reports.told(lost)
+
+
+def test_a_lane_that_never_comes_up_does_no_harm_while_another_is_up(reports: LaneReports) -> None:
+    """As those of a node that has just died, until its cluster has noticed."""
+    lost = LaneLost(lane=4, error=DIED)
+    for _ in range(5):
+        assert reports.told(lost) is not None
+    reports.told(LaneLost(lane=3, error=DIED))
+    with pytest.raises(LaneDied, match="lane 4 did not come up"):
+        reports.told(lost)
