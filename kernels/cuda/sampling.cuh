@@ -37,6 +37,13 @@ __device__ inline int within(int value, int low, int high) {
     return value < low ? low : value > high ? high : value;
 }
 
+// Beyond an edge the samples are mirrored, the edge itself not repeated.
+__device__ inline int mirrored(int at, int size) {
+    if (size == 1) return 0;
+    while (at < 0 || at >= size) at = at < 0 ? -at : 2 * (size - 1) - at;
+    return at;
+}
+
 __device__ inline float offset_x(const Map& map, float px, float py) {
     return clamped(fmaf(map.xx, px, fmaf(map.xy, py, map.x)), -FAR_OFF, FAR_OFF);
 }

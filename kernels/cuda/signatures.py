@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
@@ -66,12 +66,85 @@ class Signature:
     block: tuple[int, int, int] = (16, 16, 1)
 
 
+class Channels(ctypes.Structure):
+    """``struct Channels`` of tensor.cu: of each channel written the scale, the bias and where it is
+    read."""
+
+    _fields_ = (
+        ("scale", ctypes.c_float * 3),
+        ("bias", ctypes.c_float * 3),
+        ("source", ctypes.c_int * 3),
+    )
+
+
+class Target(ctypes.Structure):
+    """``struct Target`` of planes.cuh: a plane that is written."""
+
+    _fields_ = (
+        ("base", ctypes.c_uint64),
+        ("pitch", ctypes.c_int64),
+        ("step", ctypes.c_int),
+        ("shift", ctypes.c_int),
+    )
+
+
+class Blocks(ctypes.Structure):
+    """``struct Blocks`` of yuv.cu."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_int) for name in ("sub_x", "sub_y", "left", "planes", "top", "dither")
+    )
+
+
+class Part(ctypes.Structure):
+    """``struct Part`` of paste.cu."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("x0", "y0", "width", "height")),
+        ("touched", ctypes.c_uint64),
+        *((name, ctypes.c_int) for name in ("row", "touched_width", "touched_height")),
+        *((name, ctypes.c_int) for name in ("sub_x", "sub_y")),
+    )
+
+
+class Grade(ctypes.Structure):
+    """``struct Grade`` of colour.cu: gains and biases."""
+
+    _fields_ = (("gain", ctypes.c_float * 3), ("bias", ctypes.c_float * 3))
+
+
+class Small(ctypes.Structure):
+    """``struct Small`` of flow.cu: a picture that is enlarged to (width, height) when it is read."""
+
+    _fields_ = (
+        ("base", ctypes.c_uint64),
+        ("width", ctypes.c_int),
+        ("height", ctypes.c_int),
+        *((name, ctypes.c_float) for name in ("across", "down", "wide", "high")),
+    )
+
+    @classmethod
+    def of(cls, pointer: int, width: int, height: int, to: tuple[int, int]) -> Self:
+        return cls(
+            pointer, width, height, width / to[0], height / to[1], to[0] / width, to[1] / height
+        )
+
+
 P, I, F = ctypes.c_uint64, ctypes.c_int, ctypes.c_float
+L = ctypes.c_int64
+_DECODE = Signature(arguments=(P, P, P, Map, Matrix, I, I, I, P, I, I, I, I, P, I))
+_ENCODE = Signature(
+    arguments=(P, I, P, Matrix, Blocks, Target, Target, Target, I, I, I, I)
+)
+_ADD = Signature(arguments=(Part, Map, P, P, Target, Target, I, I))
+_PACK = Signature(arguments=(P, L, I, I, P, I, I, Channels))
+_LINE = Signature(arguments=(P, P, I, I, P, I, I), block=(128, 1, 1))
 _CROP = Signature(arguments=(P, P, P, Map, Map, Matrix, I, I, I, I, I, P, I))
 _CELLS = Signature(arguments=(P, I, I, I, I, F, I, I, I, I, P, I))
 _CELL_PAIRS = Signature(arguments=(P, I, I, I, I, F, I, I, I, I, P, P, I))
 
 SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
+    "blur.cu": {"blur_rows": _LINE, "blur_columns": replace(_LINE, block=(32, 8, 1))},
     "cells.cu": {
         "cells8": _CELLS,
         "cells16": _CELLS,
@@ -79,12 +152,46 @@ SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
         "cell_pairs8": _CELL_PAIRS,
         "cell_pairs16": _CELL_PAIRS,
     },
+    "colour.cu": {"grade": Signature(arguments=(P, Grade, P, P, I, I))},
+    "flow.cu": {
+        "flow_blend": Signature(arguments=(P, Small, Small, Small, P, P, P, P, I, I, I)),
+    },
+    "mask.cu": {
+        "merge_masks": Signature(arguments=(P, P, P, P, I, F, F, I, P, I, I)),
+        "seam_band": Signature(arguments=(P, P, I, P, I, I)),
+    },
+    "paste.cu": {
+        "touch": Signature(arguments=(P, Map, I, I, P, I, I, I)),
+        "add_change8": _ADD,
+        "add_change16": _ADD,
+    },
+    "pyramid.cu": {
+        "pyramid_base": Signature(arguments=(P, I, P, I, I, P, I, I, P, P, I, I)),
+        "pyramid_down": Signature(arguments=(P, I, I, P, I, I)),
+        "blend_up": Signature(arguments=(P, P, I, I, P, P, I, I)),
+        "blend_codes": Signature(
+            arguments=(P, P, I, I, P, P, I, P, P, Matrix, I, P, I, L, I, I)
+        ),
+    },
+    "tensor.cu": {
+        "pack_floats": _PACK,
+        "pack_bytes": _PACK,
+        "unpack_floats": Signature(arguments=(P, P, L, I, I, I, I, Channels)),
+    },
     "warp.cu": {
         "crop_planar8": _CROP,
         "crop_planar16": _CROP,
         "crop_cells": _CROP,
         "crop_nv12": _CROP,
         "crop_p010": _CROP,
+    },
+    "yuv.cu": {
+        "decode_planar8": _DECODE,
+        "decode_planar16": _DECODE,
+        "decode_nv12": _DECODE,
+        "decode_p010": _DECODE,
+        "encode8": _ENCODE,
+        "encode16": _ENCODE,
     },
 }
 """Kernels by the file that they are in."""
