@@ -9,9 +9,10 @@ from kernels.colour import decode_matrix
 from kernels.cuda.device import DevicePicture, sides
 from kernels.cuda.launcher import Launcher
 from kernels.cuda.sampled import cells, plane_factors, plane_maps, samples
-from kernels.cuda.signatures import Matrix
-from kernels.geometry import Affine
-from kernels.picture import Roi
+from kernels.cuda.signatures import Map, Matrix
+from kernels.geometry import Affine, compose, invert, plane_affine, resize
+from kernels.picture import PictureFormat, Roi
+from kernels.sampling import Factors
 
 GRAY, LINEAR_CHROMA, CUBIC_CHROMA = 0, 1, 2
 """As in warp.cu."""
@@ -69,6 +70,48 @@ class Crops:
             pointer,
             3 * width,
         )
+
+
+    def thumbnail(
+        self, picture: DevicePicture, to_frame: Affine, width: int, height: int, pointer: int
+    ) -> None:
+        """Fill uint8 [height, width, 3]: ``kernels.api.Kernels.thumbnail``."""
+        launcher, fmt = self._launcher, picture.format
+        whole = Roi(x0=0, y0=0, x1=width, y1=height)
+        maps, factors = plane_maps(picture, to_frame), area_factors(fmt, to_frame)
+        sources, maps = cells(launcher, picture, maps, factors[: len(picture.planes)], whole)
+        first, second, third = (*sources, *(sources[-1:] * 2))[:3]
+        points = area_points(fmt)
+        aims = []
+        for source, to_cells, count in zip((first, second), maps[:2] * 2, points, strict=False):
+            fine = compose(to_cells, resize(1 / count, 1 / count))
+            aims.append(source.map(fine, (width * count // 2, height * count // 2)))
+        launcher.run(
+            "thumbnail",
+            *(width, height),
+            *(first.texture, second.texture, third.texture, *aims, *points),
+            Matrix.of(rgb_matrix(picture)),
+            LINEAR_CHROMA if fmt.planes == 3 else GRAY,
+            Map.of(to_frame, (width // 2, height // 2)),
+            *(fmt.width, fmt.height, pointer, width, height),
+        )
+
+
+def area_points(fmt: PictureFormat) -> tuple[int, int]:
+    """At how many places each way an output pixel of a thumbnail is read, in luma and in chroma:
+    subsampled chroma has no detail that two would show."""
+    return 2, 1 if fmt.sub_x and fmt.sub_y else 2
+
+
+def area_factors(fmt: PictureFormat, to_frame: Affine) -> list[Factors]:
+    """By how much each plane is box-filtered before a thumbnail samples it."""
+    found = []
+    for number in range(fmt.planes):
+        to_plane = compose(invert(plane_affine(fmt, number)), to_frame)
+        points = area_points(fmt)[min(number, 1)]
+        kx, ky = (max(1, int(step / points)) for step in np.hypot(to_plane[:, 0], to_plane[:, 1]))
+        found.append((kx, ky))
+    return found
 
 
 def rgb_matrix(picture: DevicePicture) -> NDArray[np.float64]:

@@ -56,16 +56,17 @@ class Launcher:
         return held.pointer
 
     def sent(self, name: str, array: NDArray[Any]) -> int:
-        """A host array [h, ...], copied to the device without gaps between its rows."""
-        rows = np.ascontiguousarray(array)
-        pointer = self.memory(name, rows.nbytes)
-        self.device.write(pointer, rows.nbytes // max(len(rows), 1), rows)
+        """A host array, copied to the device without gaps."""
+        whole = np.ascontiguousarray(array).reshape(1, -1)
+        pointer = self.memory(name, whole.nbytes)
+        self.device.write(pointer, whole.nbytes, whole)
         return pointer
 
     def fetched(self, pointer: int, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """An array without gaps between its rows, copied from the device."""
+        """An array without gaps, copied from the device."""
         array: NDArray[Any] = np.empty(shape, dtype)
-        self.device.read(pointer, array.nbytes // max(shape[0], 1), array)
+        whole = array.reshape(1, -1)
+        self.device.read(pointer, whole.nbytes, whole)
         return array
 
 

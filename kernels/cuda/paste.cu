@@ -6,14 +6,23 @@
 // 2.0 MB, 0.7 us at 3 TB/s. Codes outside the mask are not even read.
 #include "planes.cuh"
 
-// 1 where the mask, read bilinearly, is above zero. The texture is zero beyond its edges.
+// 1 where the mask, box-filtered by kx x ky as luma is and read bilinearly, is above zero: since no
+// mask is below zero, where any value that has a weight is above it. Beyond the mask is zero.
 extern "C" __global__ void __launch_bounds__(256)
-    touch(cudaTextureObject_t mask, Map map, int x0, int y0, Code8* out, int row, int width,
-          int height) {
+    touch(const float* mask, int mask_row, int mask_step, int size, int kx, int ky, Map map, int x0,
+          int y0, Code8* out, int row, int width, int height) {
     int i = blockIdx.x * blockDim.x + threadIdx.x, j = blockIdx.y * blockDim.y + threadIdx.y;
     if (i >= width || j >= height) return;
     Place place = aim(map, x0 + i, y0 + j);
-    out[(long long)j * row + i] = linear(Single<float>{mask}, place) > 0.0f;
+    int left = place.x * kx, right = (place.x + (place.part_x > 0.0f ? 2 : 1)) * kx;
+    int upper = place.y * ky, lower = (place.y + (place.part_y > 0.0f ? 2 : 1)) * ky;
+    left = within(left, 0, size), right = within(right, 0, size);
+    upper = within(upper, 0, size), lower = within(lower, 0, size);
+    int above = 0;
+    for (int y = upper; y < lower; ++y)
+        for (int x = left; x < right; ++x)
+            above |= mask[(long long)y * mask_row + mask_step * x] > 0.0f;
+    out[(long long)j * row + i] = above;
 }
 
 // The part of a frame that is pasted to, and which of its luma pixels may change.

@@ -8,7 +8,7 @@ from kernels.cuda.device import DevicePicture, DevicePlane, Texture, sides
 from kernels.cuda.launcher import Launcher, pitch_of
 from kernels.cuda.signatures import Map
 from kernels.geometry import Affine, compose, invert, plane_affine
-from kernels.picture import Picture, PictureFormat, Roi
+from kernels.picture import Picture, PictureFormat, Plane, Roi
 from kernels.sampling import Factors, box_factors, seen_cells
 
 
@@ -138,16 +138,14 @@ def sent(
         x0, y0 = seen.x0 * kx, seen.y0 * ky
         x1, y1 = min(seen.x1 * kx, width), min(seen.y1 * ky, height)
         planes.append(
-            sent_plane(launcher, f"plane {number}", picture, number, Roi(x0=x0, y0=y0, x1=x1, y1=y1))
+            sent_plane(launcher, f"plane {number}", plane, Roi(x0=x0, y0=y0, x1=x1, y1=y1))
         )
     return DevicePicture(format=fmt, planes=tuple(planes))
 
 
-def sent_plane(
-    launcher: Launcher, name: str, picture: Picture, number: int, part: Roi
-) -> DevicePlane:
-    """A part of one plane of a host picture, copied to the device."""
-    samples = picture.planes[number][part.y0 : part.y1, part.x0 : part.x1]
+def sent_plane(launcher: Launcher, name: str, plane: Plane, part: Roi) -> DevicePlane:
+    """A part of a plane in host memory, copied to the device."""
+    samples = plane[part.y0 : part.y1, part.x0 : part.x1]
     height, width = samples.shape
     pitch = pitch_of(width, samples.itemsize)
     # The last row is as short as the part: nothing behind it is anybody's.

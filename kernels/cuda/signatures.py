@@ -58,6 +58,11 @@ def _texel(value: float) -> int:
     return math.floor(min(max(value, -FARTHEST), FARTHEST))
 
 
+def nearest(value: float) -> int:
+    """The whole number next to a coordinate; one that is farther off than all counts as that."""
+    return _texel(value + 0.5)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
     """How a kernel is launched."""
@@ -161,7 +166,7 @@ SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
         "seam_band": Signature(arguments=(P, P, I, P, I, I)),
     },
     "paste.cu": {
-        "touch": Signature(arguments=(P, Map, I, I, P, I, I, I)),
+        "touch": Signature(arguments=(P, I, I, I, I, I, Map, I, I, P, I, I, I)),
         "add_change8": _ADD,
         "add_change16": _ADD,
     },
@@ -177,6 +182,11 @@ SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
         "pack_floats": _PACK,
         "pack_bytes": _PACK,
         "unpack_floats": Signature(arguments=(P, P, L, I, I, I, I, Channels)),
+    },
+    "thumbnail.cu": {
+        "thumbnail": Signature(
+            arguments=(P, P, P, Map, Map, I, I, Matrix, I, Map, I, I, P, I, I)
+        ),
     },
     "warp.cu": {
         "crop_planar8": _CROP,

@@ -99,7 +99,7 @@ class HostMemory:
 
 
 class HostDevice:
-    """A device process. Use as a context manager.
+    """A device process, to be closed.
 
     Args:
         program: from ``build``.
@@ -121,10 +121,11 @@ class HostDevice:
         self.launched: list[str] = []
         """Names of the kernels, in order."""
 
-    def __enter__(self) -> HostDevice:
-        return self
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._errors):
@@ -204,6 +205,38 @@ class HostDevice:
         self._errors.seek(0)
         text = self._errors.read().decode(errors="replace")
         return HostFault(f"the device process ended with {self._process.returncode}\n{text[:4000]}")
+
+
+class Devices:
+    """Device processes of one test session, compiled once. Use as a context manager.
+
+    Args:
+        folder: for what is compiled.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._usual: HostDevice | None = None
+        self._made: list[HostDevice] = []
+
+    def __enter__(self) -> Devices:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for device in self._made:
+            device.close()
+
+    def usual(self) -> HostDevice:
+        """A device with the kernels as they are; after a fault another one."""
+        if self._usual is None or not self._usual.alive:
+            self._usual = self.changed({})
+        return self._usual
+
+    def changed(self, files: Mapping[str, str], seed: int = 0) -> HostDevice:
+        """A device of its own, with some files of ``kernels/cuda`` replaced."""
+        device = HostDevice(build(self._folder, files), seed)
+        self._made.append(device)
+        return device
 
 
 assert TEXTURE_PITCH == 32, "cuda_host.cpp refuses what is not on this"
