@@ -71,7 +71,6 @@ class Crops:
             3 * width,
         )
 
-
     def thumbnail(
         self, picture: DevicePicture, to_frame: Affine, width: int, height: int, pointer: int
     ) -> None:

@@ -26,8 +26,8 @@ class Launcher:
         self.device = device
         self._held: dict[str, Memory] = {}
 
-    def run(self, kernel: str, width: int, height: int, *values: Any) -> None:
-        """Launch a kernel over so many outputs.
+    def run(self, kernel: str, width: int, height: int, *values: Any, count: int = 1) -> None:
+        """Launch a kernel over so many outputs, and as many pictures of them as ``count``.
 
         Raises:
             TypeError: not the arguments that the kernel takes.
@@ -42,8 +42,8 @@ class Launcher:
             for kind, value in zip(signature.arguments, values, strict=True)
         ]
         across, down, _ = signature.block
-        if width > 0 and height > 0:
-            grid = (-(-width // across), -(-height // down), 1)
+        if width > 0 and height > 0 and count > 0:
+            grid = (-(-width // across), -(-height // down), count)
             self.device.launch(kernel, grid, signature.block, arguments)
 
     def memory(self, name: str, nbytes: int) -> int:
@@ -73,3 +73,8 @@ class Launcher:
 def pitch_of(width: int, itemsize: int) -> int:
     """Bytes from row to row of a picture that the launcher lays out."""
     return -(-width * itemsize // ROW) * ROW
+
+
+def rows_nbytes(width: int, height: int, itemsize: int, pitch: int) -> int:
+    """Bytes of a picture; its last row ends with its last pixel."""
+    return pitch * (height - 1) + width * itemsize

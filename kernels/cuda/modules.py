@@ -43,7 +43,9 @@ def machine_code(capability: int, cache_folder: Path, shipped: Path = SHIPPED) -
         cache_folder: for what is made here; made when it is missing.
     Raises NvrtcError: it must be made, and there is no library or it refuses.
     """
-    known = [each for each in ARCHITECTURES if each // 10 == capability // 10 and each <= capability]
+    known = [
+        each for each in ARCHITECTURES if each // 10 == capability // 10 and each <= capability
+    ]
     for each in reversed(known):
         path = cubin_path(shipped, each)
         if path.exists():
@@ -80,7 +82,9 @@ def store(path: Path, code: bytes) -> None:
 @cache
 def sources() -> Mapping[str, str]:
     """The text of each ``*.cu`` and ``*.cuh`` by name."""
-    return {path.name: path.read_text("utf-8") for path in sorted(HERE.glob("*.cu*")) if path.is_file()}
+    return {
+        path.name: path.read_text("utf-8") for path in sorted(HERE.glob("*.cu*")) if path.is_file()
+    }
 
 
 @cache

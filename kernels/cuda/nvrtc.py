@@ -78,7 +78,9 @@ def _build(program: ctypes.c_void_p, name: str, options: Sequence[str]) -> Compi
     if status:
         raise NvrtcError(f"{name} does not compile with {' '.join(options)}:\n{log}")
     if any(option.startswith("--gpu-architecture=compute_") for option in options):
-        return Compiled(code=_fetch(program, "nvrtcGetPTXSize", "nvrtcGetPTX").rstrip(b"\0"), log=log)
+        return Compiled(
+            code=_fetch(program, "nvrtcGetPTXSize", "nvrtcGetPTX").rstrip(b"\0"), log=log
+        )
     return Compiled(code=_fetch(program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN"), log=log)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from kernels.colour import TransferTables, encode_matrix
 from kernels.cuda.device import DevicePicture, DevicePlane, sides
-from kernels.cuda.launcher import Launcher, pitch_of
+from kernels.cuda.launcher import Launcher, pitch_of, rows_nbytes
 from kernels.cuda.sampled import Sampled, means
 from kernels.cuda.signatures import Map, Matrix, Part, Target, nearest
 from kernels.geometry import Affine, apply, compose, invert, plane_affine, resize
@@ -34,6 +34,14 @@ class Pixels:
         return self.pointer + 4 * (y * self.row + x * self.step)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curves:
+    """The tables of a transfer curve (``kernels.colour.TransferTables``) in device memory."""
+
+    to_light: int
+    from_light: int
+
+
 class Pastes:
     """Pastes crops into pictures: ``kernels.api.Kernels.paste`` without its copies.
 
@@ -45,15 +53,15 @@ class Pastes:
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
-        self._curves: dict[Transfer, tuple[int, int]] = {}
+        self._curves: dict[Transfer, Curves] = {}
 
-    def curves(self, transfer: Transfer) -> tuple[int, int]:
-        """Pointers to the tables of ``kernels.colour.TransferTables``: to light, and back."""
+    def curves(self, transfer: Transfer) -> Curves:
+        """The tables of a transfer, copied to the device when they are first wanted."""
         if transfer not in self._curves:
             tables = TransferTables(transfer)
-            self._curves[transfer] = (
-                self._launcher.sent(f"{transfer} to light", tables.linear),
-                self._launcher.sent(f"{transfer} from light", tables.from_root),
+            self._curves[transfer] = Curves(
+                to_light=self._launcher.sent(f"{transfer} to light", tables.linear),
+                from_light=self._launcher.sent(f"{transfer} from light", tables.from_root),
             )
         return self._curves[transfer]
 
@@ -91,7 +99,7 @@ class Pastes:
         self, fmt: PictureFormat, before: Pixels, after: Pixels, mask: Pixels, box: Roi
     ) -> list[DevicePlane]:
         """How the codes of each plane change in the box, at the crop's resolution."""
-        launcher, (to_light, from_light) = self._launcher, self.curves(fmt.transfer)
+        launcher, curves = self._launcher, self.curves(fmt.transfer)
         shapes = [sides(box)]
         for _ in range(LEVELS - 1):
             width, height = shapes[-1]
@@ -104,7 +112,8 @@ class Pastes:
             "pyramid_base",
             *shapes[0],
             *(before.pointer, before.row, after.at(box.x0, box.y0), after.row, after.step),
-            *(mask.at(box.x0, box.y0), mask.row, mask.step, to_light, levels[0], *shapes[0]),
+            *(mask.at(box.x0, box.y0), mask.row, mask.step, curves.to_light, levels[0]),
+            *shapes[0],
         )
         for number in range(1, LEVELS):
             launcher.run(
@@ -126,14 +135,15 @@ class Pastes:
         width, height = shapes[0]
         pitch = pitch_of(width, 4)
         plane = -(-pitch * height // 512) * 512
-        codes = launcher.memory("codes", plane * fmt.planes)
+        last = rows_nbytes(width, height, 4, pitch)
+        codes = launcher.memory("codes", plane * (fmt.planes - 1) + last)
         matrix = np.zeros((3, 4))
         matrix[: fmt.planes, :3] = encode_matrix(fmt)
         launcher.run(
             "blend_codes",
             *(width, height),
             *(levels[0], levels[1], *shapes[1], total, before.pointer, before.row),
-            *(to_light, from_light, Matrix.of(matrix), fmt.planes),
+            *(curves.to_light, curves.from_light, Matrix.of(matrix), fmt.planes),
             *(codes, pitch // 4, plane // 4, width, height),
         )
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kernels.cuda.device import DevicePicture, DevicePlane, Texture, sides
-from kernels.cuda.launcher import Launcher, pitch_of
+from kernels.cuda.launcher import Launcher, pitch_of, rows_nbytes
 from kernels.cuda.signatures import Map
 from kernels.geometry import Affine, compose, invert, plane_affine
 from kernels.picture import Picture, PictureFormat, Plane, Roi
@@ -94,7 +94,7 @@ def means(
     """
     width, height = sides(seen)
     pitch = pitch_of(width, 4)
-    pointers = [launcher.memory(name, pitch * height) for name in names]
+    pointers = [launcher.memory(name, rows_nbytes(width, height, 4, pitch)) for name in names]
     source = plane.texture(zero_beyond=zero_beyond)
     kernel = {"uint8": "8", "uint16": "16", "float32": "_float"}[plane.dtype]
     kx, ky = factors
@@ -148,9 +148,7 @@ def sent_plane(launcher: Launcher, name: str, plane: Plane, part: Roi) -> Device
     samples = plane[part.y0 : part.y1, part.x0 : part.x1]
     height, width = samples.shape
     pitch = pitch_of(width, samples.itemsize)
-    # The last row is as short as the part: nothing behind it is anybody's.
-    nbytes = pitch * (height - 1) + width * samples.itemsize
-    pointer = launcher.memory(name, nbytes)
+    pointer = launcher.memory(name, rows_nbytes(width, height, samples.itemsize, pitch))
     launcher.device.write(pointer, pitch, samples)
     return DevicePlane(
         pointer=pointer,

@@ -138,9 +138,7 @@ class Small(ctypes.Structure):
 P, I, F = ctypes.c_uint64, ctypes.c_int, ctypes.c_float
 L = ctypes.c_int64
 _DECODE = Signature(arguments=(P, P, P, Map, Matrix, I, I, I, P, I, I, I, I, P, I))
-_ENCODE = Signature(
-    arguments=(P, I, P, Matrix, Blocks, Target, Target, Target, I, I, I, I)
-)
+_ENCODE = Signature(arguments=(P, I, P, Matrix, Blocks, Target, Target, Target, I, I, I, I))
 _ADD = Signature(arguments=(Part, Map, P, P, Target, Target, I, I))
 _PACK = Signature(arguments=(P, L, I, I, P, I, I, Channels))
 _LINE = Signature(arguments=(P, P, I, I, P, I, I), block=(128, 1, 1))
@@ -174,9 +172,7 @@ SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
         "pyramid_base": Signature(arguments=(P, I, P, I, I, P, I, I, P, P, I, I)),
         "pyramid_down": Signature(arguments=(P, I, I, P, I, I)),
         "blend_up": Signature(arguments=(P, P, I, I, P, P, I, I)),
-        "blend_codes": Signature(
-            arguments=(P, P, I, I, P, P, I, P, P, Matrix, I, P, I, L, I, I)
-        ),
+        "blend_codes": Signature(arguments=(P, P, I, I, P, P, I, P, P, Matrix, I, P, I, L, I, I)),
     },
     "tensor.cu": {
         "pack_floats": _PACK,
@@ -184,9 +180,7 @@ SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
         "unpack_floats": Signature(arguments=(P, P, L, I, I, I, I, Channels)),
     },
     "thumbnail.cu": {
-        "thumbnail": Signature(
-            arguments=(P, P, P, Map, Map, I, I, Matrix, I, Map, I, I, P, I, I)
-        ),
+        "thumbnail": Signature(arguments=(P, P, P, Map, Map, I, I, Matrix, I, Map, I, I, P, I, I)),
     },
     "warp.cu": {
         "crop_planar8": _CROP,

@@ -62,7 +62,16 @@ def test_every_source_is_listed() -> None:
 
 def test_arithmetic_is_ieee_and_stays_in_registers(ptx: str) -> None:
     assert set(entries(ptx)) == set(SIGNATURES)
-    for wrong in (".approx", ".ftz", ".f64", "\tld.local", "\tst.local", "\tatom", "\tred.", "shfl"):
+    for wrong in (
+        ".approx",
+        ".ftz",
+        ".f64",
+        "\tld.local",
+        "\tst.local",
+        "\tatom",
+        "\tred.",
+        "shfl",
+    ):
         assert wrong not in ptx
     assert not re.search(r"\t(div\.\w+\.f|sin|cos|ex2|lg2|rcp|rsqrt)", ptx)
     # --fmad=false: only what the source calls a fused multiply-add is one.
