@@ -32,7 +32,7 @@ def unpack(tensor: Array, mean: Array, deviation: Array, bgr: bool) -> Array:
 
 def merge_masks(masks: Array, product: bool, low: float, high: float, border: bool) -> Array:
     """[n, h, w] -> [h, w]: the least or the product, stretched from low..high to 0..1."""
-    merged = masks.prod(0) if product else masks.min(0)
+    merged: Array = masks.prod(0) if product else masks.min(0)
     merged = np.clip((merged - low) / (high - low), 0, 1)
     if border:
         merged[[0, -1]] = merged[:, [0, -1]] = 0
@@ -44,13 +44,15 @@ def blur(picture: Array, taps: Sequence[float], zero_beyond: bool) -> Array:
     radius = len(taps) - 1
     both = np.array([*taps[:0:-1], *taps])
     for axis in (0, 1):
-        picture = np.moveaxis(picture, axis, 0)
+        lines = np.moveaxis(picture, axis, 0)
         pads = [(radius, radius), (0, 0)]
         # One sample has no other to be mirrored to.
-        mode = "edge" if len(picture) == 1 else "reflect"
-        padded = np.pad(picture, pads) if zero_beyond else np.pad(picture, pads, mode=mode)  # type: ignore[call-overload]
-        picture = sum(both[k] * padded[k : k + len(picture)] for k in range(len(both)))  # type: ignore[assignment]
-        picture = np.moveaxis(picture, 0, axis)
+        mode = "constant" if zero_beyond else "edge" if len(lines) == 1 else "reflect"
+        padded = np.pad(lines, pads, mode=mode)  # type: ignore[call-overload]
+        total = np.zeros_like(lines)
+        for k, tap in enumerate(both):
+            total += tap * padded[k : k + len(lines)]
+        picture = np.moveaxis(total, 0, axis)
     return picture
 
 

@@ -6,7 +6,6 @@ CPU under a sanitizer.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -14,6 +13,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.cuda.signatures import Argument
 from kernels.picture import PictureFormat, Roi
 
 Rows = NDArray[Any]
@@ -74,7 +74,7 @@ class Device(Protocol):
         kernel: str,
         grid: tuple[int, int, int],
         block: tuple[int, int, int],
-        arguments: Sequence[ctypes.Structure | ctypes._SimpleCData[Any]],
+        arguments: Sequence[Argument],
     ) -> None:
         """Start a kernel; its arguments are checked by the caller."""
         ...

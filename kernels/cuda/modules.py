@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from kernels.cuda import nvrtc
-from kernels.cuda.signatures import SOURCES
 
 ARCHITECTURES: Final = (75, 80, 86, 89, 90, 100, 120)
 """Compute capabilities, ten times, that machine code is shipped for. Code runs on later ones of the
 same major number too (8.7 takes 8.6's)."""
 HERE: Final = Path(__file__).resolve().parent
 SHIPPED: Final = HERE / "cubins"
-"""Of an installed wheel; a source tree has none unless ``scripts/cubins`` made them."""
+"""Of an installed wheel (scripts/hatch_build.py); a source tree has none."""
 _MAGIC: Final = b"\x7fELF"
 
 
@@ -29,7 +28,7 @@ def compile_kernels(architecture: str) -> nvrtc.Compiled:
         architecture: "sm_90" for machine code, "compute_90" for PTX.
     Raises NvrtcError: no library, or it refuses.
     """
-    unit = "".join(f'#include "{name}"\n' for name in SOURCES)
+    unit = "".join(f'#include "{name}"\n' for name in sources() if name.endswith(".cu"))
     return nvrtc.compile_source("kernels.cu", unit, dict(sources()), architecture)
 
 

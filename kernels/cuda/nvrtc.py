@@ -1,6 +1,6 @@
 """CUDA source to machine code by NVIDIA's NVRTC library. It needs no driver and no GPU.
 
-Source: "NVRTC" in the CUDA documentation, sections "User interface" and "Supported compile options".
+Source: "NVRTC" in the CUDA documentation, its user interface and compile options.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from kernels.geometry import Affine
 
 if TYPE_CHECKING:
     Argument = ctypes.Structure | ctypes._SimpleCData[Any]
+else:
+    Argument = object
 
 FARTHEST: Final = 1 << 20
 """Texels. Farther out a place counts as here: beyond every edge, and still a whole float32."""
@@ -119,7 +121,7 @@ class Grade(ctypes.Structure):
 
 
 class Small(ctypes.Structure):
-    """``struct Small`` of flow.cu: a picture that is enlarged to (width, height) when it is read."""
+    """``struct Small`` of flow.cu: a picture that is enlarged where it is read."""
 
     _fields_ = (
         ("base", ctypes.c_uint64),
@@ -135,16 +137,16 @@ class Small(ctypes.Structure):
         )
 
 
-P, I, F = ctypes.c_uint64, ctypes.c_int, ctypes.c_float
-L = ctypes.c_int64
-_DECODE = Signature(arguments=(P, P, P, Map, Matrix, I, I, I, P, I, I, I, I, P, I))
-_ENCODE = Signature(arguments=(P, I, P, Matrix, Blocks, Target, Target, Target, I, I, I, I))
-_ADD = Signature(arguments=(Part, Map, P, P, Target, Target, I, I))
-_PACK = Signature(arguments=(P, L, I, I, P, I, I, Channels))
-_LINE = Signature(arguments=(P, P, I, I, P, I, I), block=(128, 1, 1))
-_CROP = Signature(arguments=(P, P, P, Map, Map, Matrix, I, I, I, I, I, P, I))
-_CELLS = Signature(arguments=(P, I, I, I, I, F, I, I, I, I, P, I))
-_CELL_PAIRS = Signature(arguments=(P, I, I, I, I, F, I, I, I, I, P, P, I))
+P, N, L, F = ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_float
+"""Pointers and textures, whole numbers, long ones, real ones."""
+_DECODE = Signature(arguments=(P, P, P, Map, Matrix, N, N, N, P, N, N, N, N, P, N))
+_ENCODE = Signature(arguments=(P, N, P, Matrix, Blocks, Target, Target, Target, N, N, N, N))
+_ADD = Signature(arguments=(Part, Map, P, P, Target, Target, N, N))
+_PACK = Signature(arguments=(P, L, N, N, P, N, N, Channels))
+_LINE = Signature(arguments=(P, P, N, N, P, N, N), block=(128, 1, 1))
+_CROP = Signature(arguments=(P, P, P, Map, Map, Matrix, N, N, N, N, N, P, N))
+_CELLS = Signature(arguments=(P, N, N, N, N, F, N, N, N, N, P, N))
+_CELL_PAIRS = Signature(arguments=(P, N, N, N, N, F, N, N, N, N, P, P, N))
 
 SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
     "blur.cu": {"blur_rows": _LINE, "blur_columns": replace(_LINE, block=(32, 8, 1))},
@@ -155,32 +157,32 @@ SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
         "cell_pairs8": _CELL_PAIRS,
         "cell_pairs16": _CELL_PAIRS,
     },
-    "colour.cu": {"grade": Signature(arguments=(P, Grade, P, P, I, I))},
+    "colour.cu": {"grade": Signature(arguments=(P, Grade, P, P, N, N))},
     "flow.cu": {
-        "flow_blend": Signature(arguments=(P, Small, Small, Small, P, P, P, P, I, I, I)),
+        "flow_blend": Signature(arguments=(P, Small, Small, Small, P, P, P, P, N, N, N)),
     },
     "mask.cu": {
-        "merge_masks": Signature(arguments=(P, P, P, P, I, F, F, I, P, I, I)),
-        "seam_band": Signature(arguments=(P, P, I, P, I, I)),
+        "merge_masks": Signature(arguments=(P, P, P, P, N, F, F, N, P, N, N)),
+        "seam_band": Signature(arguments=(P, P, N, P, N, N)),
     },
     "paste.cu": {
-        "touch": Signature(arguments=(P, I, I, I, I, I, Map, I, I, P, I, I, I)),
+        "touch": Signature(arguments=(P, N, N, N, N, N, Map, N, N, P, N, N, N)),
         "add_change8": _ADD,
         "add_change16": _ADD,
     },
     "pyramid.cu": {
-        "pyramid_base": Signature(arguments=(P, I, P, I, I, P, I, I, P, P, I, I)),
-        "pyramid_down": Signature(arguments=(P, I, I, P, I, I)),
-        "blend_up": Signature(arguments=(P, P, I, I, P, P, I, I)),
-        "blend_codes": Signature(arguments=(P, P, I, I, P, P, I, P, P, Matrix, I, P, I, L, I, I)),
+        "pyramid_base": Signature(arguments=(P, N, P, N, N, P, N, N, P, P, N, N)),
+        "pyramid_down": Signature(arguments=(P, N, N, P, N, N)),
+        "blend_up": Signature(arguments=(P, P, N, N, P, P, N, N)),
+        "blend_codes": Signature(arguments=(P, P, N, N, P, P, N, P, P, Matrix, N, P, N, L, N, N)),
     },
     "tensor.cu": {
         "pack_floats": _PACK,
         "pack_bytes": _PACK,
-        "unpack_floats": Signature(arguments=(P, P, L, I, I, I, I, Channels)),
+        "unpack_floats": Signature(arguments=(P, P, L, N, N, N, N, Channels)),
     },
     "thumbnail.cu": {
-        "thumbnail": Signature(arguments=(P, P, P, Map, Map, I, I, Matrix, I, Map, I, I, P, I, I)),
+        "thumbnail": Signature(arguments=(P, P, P, Map, Map, N, N, Matrix, N, Map, N, N, P, N, N)),
     },
     "warp.cu": {
         "crop_planar8": _CROP,

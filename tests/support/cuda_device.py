@@ -3,7 +3,6 @@ AddressSanitizer and UndefinedBehaviorSanitizer, in a process that plays the dev
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import struct
 import subprocess
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.cuda.device import TEXTURE_PITCH, Texture
-from kernels.cuda.signatures import SOURCES
+from kernels.cuda.signatures import SOURCES, Argument
 
 SUPPORT: Final = Path(__file__).resolve().parent
 KERNELS: Final = SUPPORT.parents[1] / "kernels" / "cuda"
@@ -107,7 +106,7 @@ class HostDevice:
     """
 
     def __init__(self, program: Path, seed: int = 0) -> None:
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [program],
             stdin=subprocess.PIPE,
@@ -174,7 +173,7 @@ class HostDevice:
         kernel: str,
         grid: tuple[int, int, int],
         block: tuple[int, int, int],
-        arguments: Sequence[ctypes.Structure | ctypes._SimpleCData[Any]],
+        arguments: Sequence[Argument],
     ) -> None:
         self.launched.append(kernel)
         order = int(self._orders.integers(2**32))

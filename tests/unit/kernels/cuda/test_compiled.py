@@ -12,8 +12,8 @@ from kernels.cuda.signatures import SIGNATURES, SOURCES
 
 BUDGET = Path(__file__).resolve().parents[3] / "data" / "cuda_budget.json"
 USAGE = re.compile(
-    r"entry function '(?P<name>\w+)'.*?(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill "
-    r"stores, (?P<loads>\d+) bytes spill loads\n[^\n]*Used (?P<registers>\d+) registers"
+    r"entry function '(?P<name>\w+)'.*?(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes "
+    r"spill stores, (?P<loads>\d+) bytes spill loads\n[^\n]*Used (?P<registers>\d+) registers"
     r"(?P<rest>[^\n]*)",
     re.DOTALL,
 )

@@ -89,8 +89,8 @@ def test_barrier_that_some_threads_never_reach(devices):
 
 
 def test_shared_memory_that_is_too_small(devices):
+    small = without("blur.cu", r"line\[SEGMENT \+ 2 \* FARTHEST_TAP\]", "line[SEGMENT + 8]")
     with pytest.raises(HostFault, match="out of bounds"):
-        small = without("blur.cu", r"line\[SEGMENT \+ 2 \* FARTHEST_TAP\]", "line[SEGMENT + 8]")
         blur(devices.changed(small))
 
 
