@@ -56,7 +56,11 @@ class CupyDevice:
         with self._device:
             self._stream = cupy.cuda.Stream(non_blocking=True)
             self._module = cupy.cuda.function.Module()
-            self._module.load(machine_code(capability, cache_folder))
+            try:
+                self._module.load(machine_code(capability, cache_folder))
+            except cupy.cuda.driver.CUDADriverError:
+                # A driver that is older than the compiler of what was shipped.
+                self._module.load(machine_code(capability, cache_folder, shipped=None))
             self._functions = {name: self._module.get_function(name) for name in SIGNATURES}
         self._textures: dict[Texture, Any] = {}
 

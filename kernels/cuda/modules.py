@@ -32,7 +32,7 @@ def compile_kernels(architecture: str) -> nvrtc.Compiled:
     return nvrtc.compile_source("kernels.cu", unit, dict(sources()), architecture)
 
 
-def machine_code(capability: int, cache_folder: Path, shipped: Path = SHIPPED) -> bytes:
+def machine_code(capability: int, cache_folder: Path, shipped: Path | None = SHIPPED) -> bytes:
     """A cubin for a GPU.
 
     What was shipped for it, else what this machine made before, else made now and kept.
@@ -40,12 +40,13 @@ def machine_code(capability: int, cache_folder: Path, shipped: Path = SHIPPED) -
     Args:
         capability: compute capability times ten: 90 of an H100.
         cache_folder: for what is made here; made when it is missing.
+        shipped: None: not what was shipped, since the driver refuses it.
     Raises NvrtcError: it must be made, and there is no library or it refuses.
     """
     known = [
         each for each in ARCHITECTURES if each // 10 == capability // 10 and each <= capability
     ]
-    for each in reversed(known):
+    for each in reversed(known) if shipped else ():
         path = cubin_path(shipped, each)
         if path.exists():
             return path.read_bytes()

@@ -17,7 +17,8 @@ __device__ inline float area(cudaTextureObject_t cells, const Map& map, int poin
 }
 
 // R'G'B' of bytes [h, w, 3]; black where the pixel's centre lies beyond the frame's outer edges.
-extern "C" __global__ void __launch_bounds__(256)
+// Four blocks at a time are enough: told nothing, ptxas spilled on sm_80 to fit eight.
+extern "C" __global__ void __launch_bounds__(256, 4)
     thumbnail(cudaTextureObject_t first, cudaTextureObject_t second, cudaTextureObject_t third,
               Map luma_map, Map chroma_map, int luma_points, int chroma_points, Matrix matrix,
               int mode, Map to_frame, int frame_width, int frame_height, Code8* out, int width,

@@ -36,6 +36,9 @@ def test_shipped_code_is_taken_for_later_gpus_of_the_same_kind(tmp_path, made):
         assert code == b"code %d" % taken
     assert not made
     assert not (tmp_path / "cache").exists()
+    own = modules.machine_code(75, tmp_path / "cache", None)
+    assert own.startswith(b"\x7fELF")
+    assert made == ["sm_75"]
 
 
 def test_unknown_gpu_compiles_once_and_keeps_it(tmp_path, made):
