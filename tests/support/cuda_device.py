@@ -4,6 +4,7 @@ AddressSanitizer and UndefinedBehaviorSanitizer, in a process that plays the dev
 from __future__ import annotations
 
 import hashlib
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -84,6 +85,8 @@ def _digest(*texts: str) -> str:
 
 
 def _run(command: Sequence[str]) -> None:
+    if not shutil.which(command[0]):
+        raise AssertionError(f"{command[0]} is missing: the kernels are run on the CPU through it")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AssertionError(f"{' '.join(command)}\n{done.stderr}")
