@@ -235,7 +235,11 @@ def swapper(
         person: tools.face_swapper(task.job.swap, task.crop_size, person, batch)
         for person in sorted(people)
     }
-    stage = Swapper(face_swappers, tools.kernels, _display(task.index), outcome.beat)
+    # What decides a crop besides the face and its frame, and the frames before the next chunk.
+    chunk, owner = task.chunk, (task.job.folder, task.job.swap, task.crop_size)
+    wanted = range(chunk.stop - task.job.stabilize.warmup, chunk.stop)
+    tools.swaps.turn_to(owner, span(task)[0], wanted)
+    stage = Swapper(face_swappers, tools.kernels, _display(task.index), outcome.beat, tools.swaps)
     yield from stage.swap_frames(frames, faces, hold=swapper_hold(tools.kit, batch))
 
 

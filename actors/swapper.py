@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.frames import Frame
+from actors.swap_memory import SwapMemory
 from kernels.api import Kernels
 from kernels.geometry import apply, compose
 from kernels.picture import Picture
@@ -73,6 +74,7 @@ class Swapper:
         kernels: cuts the crops.
         display: float64 [2, 3] coded frame pixels -> upright square display pixels.
         beat: called each time that a batch of faces is done: one frame may take minutes.
+        memory: knows faces that this lane has swapped before.
     """
 
     def __init__(
@@ -81,11 +83,13 @@ class Swapper:
         kernels: Kernels,
         display: NDArray[np.float64],
         beat: Callable[[], None] = lambda: None,
+        memory: SwapMemory | None = None,
     ) -> None:
         self._face_swappers = face_swappers
         self._kernels = kernels
         self._display = display
         self._beat = beat
+        self._memory = memory or SwapMemory(limit=0)
 
     def swap(self, frame: Frame, faces: Sequence[FaceObservation]) -> None:
         """Fill ``frame.crops``, ``originals``, ``affines``, ``tracks`` and ``faces``, in the order
@@ -123,14 +127,14 @@ class Swapper:
             seen = faces.get(frame.handle.frame_index, ())
             frame.faces = len(seen)
             for place, face in enumerate(seen):
-                waiting.setdefault(face.person, []).append(self._place(frame, place, face))
+                aligned = self._place(frame, place, face)
+                if not self._memory.recall(face, aligned.out):
+                    waiting.setdefault(face.person, []).append(aligned)
             held.append(frame)
             if len(held) > hold or self._due(waiting):
-                self._swap(waiting)
-                yield from held
+                yield from self._swapped(held, waiting, faces)
                 held, waiting = [], {}
-        self._swap(waiting)
-        yield from held
+        yield from self._swapped(held, waiting, faces)
 
     def prepare(
         self, frame: Frame, face: FaceObservation
@@ -161,9 +165,19 @@ class Swapper:
             len(faces) >= self._face_swappers[person].batch for person, faces in waiting.items()
         )
 
-    def _swap(self, waiting: Mapping[int, Sequence[AlignedFace]]) -> None:
+    def _swapped(
+        self,
+        held: Sequence[Frame],
+        waiting: Mapping[int, Sequence[AlignedFace]],
+        faces: Mapping[int, Sequence[FaceObservation]],
+    ) -> Sequence[Frame]:
+        """The frames that were held back, once those of their faces that wait are swapped."""
         for person in sorted(waiting):
-            face_swapper, faces = self._face_swappers[person], waiting[person]
-            for first in range(0, len(faces), face_swapper.batch):
-                face_swapper.swap_all(faces[first : first + face_swapper.batch])
+            face_swapper, crops = self._face_swappers[person], waiting[person]
+            for first in range(0, len(crops), face_swapper.batch):
+                face_swapper.swap_all(crops[first : first + face_swapper.batch])
                 self._beat()
+        for frame in held:
+            for place, face in enumerate(faces.get(frame.handle.frame_index, ())):
+                self._memory.keep(face, frame.crops[place])
+        return held

@@ -27,6 +27,7 @@ from actors.neural_tools import NeuralTools
 from actors.palms import PalmDetector
 from actors.recognizer import Embedder, Recognizer
 from actors.sources import load_sources
+from actors.swap_memory import SwapMemory
 from actors.swap_needs import check_swap
 from actors.swapper import FaceSwapper
 from kernels.cpu import CpuKernels
@@ -74,6 +75,7 @@ class Toolbox:
     def __init__(self, kit: LaneKit) -> None:
         self.kit = kit
         self._swappers: tuple[tuple[SwapSettings, int, int], list[FaceSwapper]] | None = None
+        self.swaps = SwapMemory()
         self._detectors: dict[DetectorSettings, Detector] = {}
         self._landmarkers: dict[LandmarkerSettings, Landmarker] = {}
 

@@ -154,6 +154,14 @@ class Session:
 
     @classmethod
     def _start(cls, cpus: int) -> Self:
+        try:
+            return cls._try_start(cpus)
+        except ClusterUnreachable:
+            # Ray gives its servers half a minute, which a busy machine may need for other things.
+            return cls._try_start(cpus)
+
+    @classmethod
+    def _try_start(cls, cpus: int) -> Self:
         sweep_sessions()
         folder, lock = _make_folder()
         # Ray turns its token check on by itself; with a token at hand it writes none to ~/.ray.
@@ -172,6 +180,8 @@ class Session:
                 )
         except BaseException as error:
             ray.shutdown()
+            # Of servers that came too late Ray knows nothing.
+            _end_writers(folder, psutil.Process().children(recursive=True))
             _remove(folder, lock)
             if not isinstance(error, Exception):
                 raise  # a signal that waited

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from scheduler.affinity import next_render
 from scheduler.board import Board
 from scheduler.farm_state import FarmState
 from scheduler.history import Needs
@@ -61,7 +62,7 @@ def _match(board: Board, job: Job, role: Role, now: float) -> tuple[Task, LaneSe
         avoid = task.failed_on if now < task.avoid_until else ()
         seat = pool.fitting(needs, avoid) if role == "frames" else pool.fitting(_NOTHING, avoid)
         if seat is not None:
-            return task, seat
+            return next_render(job.steps[task.step], task, seat, now), seat
     return None
 
 
@@ -126,6 +127,8 @@ def _start(
     job.leases.append(lease.number)
     board.pools[seat.role].drop(seat)
     seat.state, seat.lease = "busy", lease.number
+    if task.kind == "render":
+        seat.rendered = job.id, task.step, task.chunk
     if task.role == "frames":
         job.running += 1
         lease.charge = task.frames * task.cost * (_UNKNOWN if usual is None else usual)

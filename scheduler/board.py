@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final, Literal
 
+from scheduler.affinity import LONG
 from scheduler.fair_share import Queue
 from scheduler.farm_state import FarmState
 from scheduler.leases import Lease
@@ -21,8 +22,6 @@ Timer = tuple[float, Literal["lease", "node", "task"], str]
 Entry = tuple[int, bool, int, int]
 """Step, whether it is of usual length, chunk, rank of the kind: the order within a job. What takes
 long begins first, or the end of the job would wait for it."""
-_LONG: Final = 1.7
-"""A chunk of so many times the usual cost takes long."""
 
 
 class Board:
@@ -76,7 +75,7 @@ class Board:
         if task.not_before > self.state.now:
             heappush(self._timers, (task.not_before, "task", task.key))
         else:
-            entry = (task.step, task.cost < _LONG, task.chunk, _RANK[task.kind])
+            entry = (task.step, task.cost < LONG, task.chunk, _RANK[task.kind])
             if (task.job, entry) not in self._listed:
                 self._listed.add((task.job, entry))
                 heappush(self._ready.setdefault((task.job, task.role), []), entry)

@@ -28,6 +28,8 @@ class LaneSeat:
     lease: int | None = None
     idle_since: int = 0
     """Rank among the idle ones: who waits longest goes first."""
+    rendered: tuple[str, int, int] | None = None
+    """Job, step and chunk of the render that it was given last."""
 
     def fits(self, needs: Needs) -> bool:
         return self.gpu_memory >= needs.gpu_memory and set(needs.labels) <= set(self.labels)

@@ -43,13 +43,12 @@ def machine_code(capability: int, cache_folder: Path, shipped: Path | None = SHI
         shipped: None: not what was shipped, since the driver refuses it.
     Raises NvrtcError: it must be made, and there is no library or it refuses.
     """
-    known = [
-        each for each in ARCHITECTURES if each // 10 == capability // 10 and each <= capability
-    ]
-    for each in reversed(known) if shipped else ():
-        path = cubin_path(shipped, each)
-        if path.exists():
-            return path.read_bytes()
+    if shipped is not None:
+        own = [each for each in ARCHITECTURES if each // 10 == capability // 10]
+        for each in sorted((each for each in own if each <= capability), reverse=True):
+            path = cubin_path(shipped, each)
+            if path.exists():
+                return path.read_bytes()
     major, minor = nvrtc.version()
     kept = cache_folder / f"kernels-{_digest()}-nvrtc{major}.{minor}-sm_{capability}.cubin"
     if kept.exists() and (code := kept.read_bytes()).startswith(_MAGIC):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
+from ray._private import worker
 
 from actors.pipeline import lane_processes
 from actors.toolbox import LaneKit
@@ -53,3 +55,29 @@ def test_lanes_come_up_again_after_the_death_of(server: str, tmp_path: Path) -> 
         executor.close()
     _, alive = psutil.wait_procs(family(), timeout=30)
     assert alive == []
+
+
+def test_a_ray_that_comes_up_too_late_leaves_nothing_and_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    init, late, nodes = ray.init, list[psutil.Process](), []
+
+    def slow(**settings: object) -> object:
+        """As on a machine that is too busy: the servers start, but Ray has stopped waiting."""
+        started = init(**settings)
+        if not late:
+            late.extend(family())
+            nodes.append(worker._global_node)
+            worker._global_node = None
+            raise Exception("The current node timed out during startup.")
+        return started
+
+    monkeypatch.setattr(ray, "init", slow)
+    with Session.open("local", cpus=1) as session:
+        assert session.alive
+        assert len(late) > 3
+        _, alive = psutil.wait_procs(late, timeout=20)
+        assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+    for started in [each for kind in nodes[0].all_processes.values() for each in kind]:
+        started.process.wait(10)
+    assert [each for each in family() if each.status() != psutil.STATUS_ZOMBIE] == []

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from actors.frames import Frame, FrameHandle, SlotLayout
+from actors.swap_memory import SwapMemory
 from actors.swapper import AlignedFace, Swapper
 from kernels.cpu import CpuKernels
 from kernels.geometry import apply, display_affine
@@ -190,3 +191,26 @@ def test_each_batch_of_one_frames_faces_is_a_sign_of_life(batch: int, beats: int
     )
     stage.swap(frame_of(5), [face_at(30, 20)] * 5)
     assert len(heard) == beats, "a frame with many faces is no silence"
+
+
+def test_what_was_swapped_for_the_chunk_before_is_not_swapped_again() -> None:
+    counts = [1, 2, 0, 3, 1, 2]
+    alone, faces = frames_of(counts)
+    faces = {at: [replace(face, frame=at) for face in seen] for at, seen in faces.items()}
+    Swapper({0: Reddener()}, CpuKernels(), np.eye(2, 3)).swap(alone[3], faces[3])
+    tool, memory = Batched(2), SwapMemory()
+    stage = Swapper({0: tool}, CpuKernels(), np.eye(2, 3), memory=memory)
+    # Frames 0 to 4, then those from 3 on: 3 and 4 are the next chunk's warm-up.
+    memory.turn_to("film", 0, range(3, 5))
+    assert len(list(stage.swap_frames(frames_of(counts[:5])[0], faces, hold=0))) == 5
+    assert sum(tool.given) == 1 + 2 + 3 + 1
+    tool.given.clear()
+    memory.turn_to("film", 3, range(6, 6))
+    again = frames_of(counts)[0][3:]
+    for frame in again:
+        frame.crops[...] = 0.5  # as a slot may be left
+    done = list(stage.swap_frames(again, faces, hold=0))
+    assert sum(tool.given) == 2
+    assert [frame.faces for frame in done] == [3, 1, 2]
+    np.testing.assert_array_equal(done[0].crops[:3], alone[3].crops[:3])
+    np.testing.assert_array_equal(done[0].originals[:3], alone[3].originals[:3])
