@@ -23,6 +23,7 @@ from actors.codecs import codec_options, encoder_pix_fmt, is_hardware, no_device
 from actors.formats import picture_format, pix_fmt_of, plane_views
 from actors.frames import Frame
 from actors.segments import read_segment, sync_file, sync_folder, writing
+from actors.threads import usual_scheduling
 from scheduler.errors import FramesLost, SettingInvalid
 from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
@@ -234,7 +235,8 @@ class Encoder:
     def _open(self) -> None:
         settings = self._settings
         try:
-            self._stream.codec_context.open(strict=False)
+            with usual_scheduling():
+                self._stream.codec_context.open(strict=False)
         except (av.FFmpegError, ValueError) as error:
             self.abort()
             if is_hardware(settings.codec):

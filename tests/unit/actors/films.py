@@ -18,6 +18,7 @@ from actors.film import frames_of, open_film, picture_stream
 from actors.formats import picture_format, plane_views, shares_planes, working_pix_fmt
 from actors.frames import Frame, FrameHandle, SlotLayout
 from actors.hashes import frame_hash
+from actors.threads import usual_scheduling
 from kernels.picture import PictureFormat
 from scheduler.jobs import Segment
 from scheduler.media import VideoIndex
@@ -84,6 +85,8 @@ def make_film(
         if rotation:
             stream.set_display_rotation(rotation)
         fill = extras(film) if extras else None
+        with usual_scheduling():
+            stream.codec_context.open(strict=False)
         for number in range(frames):
             frame = VideoFrame(*size, pix_fmt)
             paint(frame, number)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -283,3 +284,17 @@ def test_the_slot_is_free_after_encode(film: VideoIndex, tmp_path: Path) -> None
     fmt = picture_format(film)
     with av.open(str(tmp_path / "out.mp4")) as out:
         assert [frame_hash(plane_views(f, fmt)) for f in out.decode(video=0)] == handed
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_codec_takes_the_machine_for_itself(
+    codec: str, film: VideoIndex, tmp_path: Path
+) -> None:
+    """SVT-AV1 makes threads real-time where it may: as root, as in many containers."""
+
+    def policies() -> set[int]:
+        return {os.sched_getscheduler(int(each)) for each in os.listdir("/proc/self/task")}
+
+    assert policies() == {os.SCHED_OTHER}
+    encode(film, settings_of(codec), tmp_path / "out.mp4", 0, 13)
+    assert policies() == {os.SCHED_OTHER}
