@@ -1,17 +1,19 @@
 # make demo   swap a face in a real clip and show before and after
 # make test   the checks and the tests, exactly what CI runs
+# make test-gpu   the tests that need an NVIDIA GPU; fails where there is none (CUDA=cuda12: old drivers)
 # make check  lint, format, types, import contracts
 # make clean  remove everything that make made here
 #
 # PYTHON=python3.12 make ... uses another interpreter (3.11 or newer) for a new .venv.
 
 PYTHON ?= python3
+CUDA ?= cuda13
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test test-gpu check clean
 
 help:
 	@sed -n 's/^# \{0,1\}//; /./!q; p' Makefile
@@ -23,6 +25,10 @@ demo: $(STAMP)
 
 test: check
 	scripts/test
+
+test-gpu: $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,$(CUDA)]'
+	FAIL_WITHOUT_CUDA=1 scripts/test -m cuda
 
 check: $(STAMP)
 	scripts/check

@@ -55,6 +55,13 @@ def plane_touched(touched: NDArray[np.bool_], fmt: PictureFormat, plane: int) ->
     return touched
 
 
+def positive(**sizes: int) -> None:
+    """Raises ValueError: one of the sizes is below 1 pixel."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name} {value}; wanted at least 1 pixel")
+
+
 class Kernels(Protocol):
     """Pixels in, pixels out; no state between calls, same bytes whatever the thread count."""
 

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels import loops
-from kernels.api import Image, Image8, Patch, plane_touched
+from kernels.api import Image, Image8, Patch, plane_touched, positive
 from kernels.colour import TransferTables, decode_matrix, encode_matrix
-from kernels.geometry import Affine, apply, compose, invert, plane_affine, resize
+from kernels.geometry import Affine, compose, invert, plane_affine, resize
+from kernels.pasting import blend_box, frame_roi, plane_part, survey
 from kernels.picture import Picture, PictureFormat, Plane, Roi, Transfer
-from kernels.pyramid import ALIGN, REACH, blend, mask_levels
+from kernels.pyramid import blend, mask_levels
 from kernels.sampling import add_sampled, box_factors, box_level, sample_cubic, sample_linear
 
 Samples = NDArray[np.float32]
@@ -30,7 +31,7 @@ class CpuKernels:
         self._tables: dict[Transfer, TransferTables] = {}
 
     def thumbnail(self, picture: Picture, affine: Affine, width: int, height: int) -> Image8:
-        _positive(width=width, height=height)
+        positive(width=width, height=height)
         fmt = picture.format
         to_frame = invert(affine)
         planes = [
@@ -51,7 +52,7 @@ class CpuKernels:
         return small
 
     def crop(self, picture: Picture, affine: Affine, size: int) -> Image:
-        _positive(size=size)
+        positive(size=size)
         whole = Roi(x0=0, y0=0, x1=size, y1=size)
         return self._crop(picture, invert(affine), whole)
 
@@ -63,17 +64,12 @@ class CpuKernels:
         affine: Affine,
         before: Image | None = None,
     ) -> Patch:
-        size, support = _survey(crop, mask)
+        size, support = survey(crop, mask)
         to_frame = invert(affine)
-        roi = _frame_roi(support, to_frame, picture.format)
+        roi = frame_roi(support, to_frame, picture.format)
         if roi.empty:
             return Patch(roi=roi, touched=np.zeros((0, 0), np.bool_))
-        box = Roi(
-            x0=max(support.x0 - REACH, 0) // ALIGN * ALIGN,
-            y0=max(support.y0 - REACH, 0) // ALIGN * ALIGN,
-            x1=min(-(-(support.x1 + REACH) // ALIGN) * ALIGN, size),
-            y1=min(-(-(support.y1 + REACH) // ALIGN) * ALIGN, size),
-        )
+        box = blend_box(support, size)
         part = np.s_[box.y0 : box.y1, box.x0 : box.x1]
         levels, curve = mask_levels(mask[part]), self._curve(picture.format.transfer)
         # Of the caller's crop the part is read in place.
@@ -155,48 +151,10 @@ class CpuKernels:
         """Carry a change of codes at crop resolution into the planes, dithered, where touched."""
         fmt = picture.format
         for number, (plane, change) in enumerate(zip(picture.planes, codes, strict=True)):
-            sub = (fmt.sub_x, fmt.sub_y) if number else (0, 0)
-            part = Roi(
-                x0=roi.x0 >> sub[0],
-                y0=roi.y0 >> sub[1],
-                x1=-(-roi.x1 >> sub[0]),
-                y1=-(-roi.y1 >> sub[1]),
-            )
+            part = plane_part(roi, fmt, number)
             to_crop = compose(affine, plane_affine(fmt, number))
             allowed = plane_touched(touched, fmt, number)
             add_sampled(plane, (1 << fmt.depth) - 1, change, to_crop, part, allowed)
-
-
-def _survey(crop: Image, mask: Image) -> tuple[int, Roi]:
-    """The side of a crop and its mask, both checked, and the smallest box of crop pixels outside
-    which the mask is zero."""
-    size = len(mask)
-    if size < 1 or mask.shape != (size, size) or crop.shape != (size, size, 3):
-        raise ValueError(f"crop {crop.shape} with mask {mask.shape}; wanted [S, S, 3] and [S, S]")
-    finite, x0, y0, x1, y1 = loops.survey(crop, mask)
-    if not finite:
-        raise ValueError("crop or mask with values that are not finite")
-    return size, Roi(x0=x0, y0=y0, x1=x1, y1=y1)
-
-
-def _frame_roi(support: Roi, to_frame: Affine, fmt: PictureFormat) -> Roi:
-    """The luma pixels that a mask may reach, cut to the frame, edges on whole chroma blocks."""
-    empty = Roi(x0=0, y0=0, x1=0, y1=0)
-    if support.empty:
-        return empty
-    reach = 1.0 + float(np.hypot(*invert(to_frame)[:, :2]).max())
-    xs, ys = (support.x0 - reach, support.x1 + reach), (support.y0 - reach, support.y1 + reach)
-    corners = apply(to_frame, [[x, y] for x in xs for y in ys])
-    low, high = np.floor(corners.min(0)), np.ceil(corners.max(0)) + 1
-    if (high <= 0).any() or low[0] >= fmt.width or low[1] >= fmt.height:
-        return empty
-    block_x, block_y = (1 << fmt.sub_x, 1 << fmt.sub_y) if fmt.planes > 1 else (1, 1)
-    return Roi(
-        x0=int(max(low[0], 0)) // block_x * block_x,
-        y0=int(max(low[1], 0)) // block_y * block_y,
-        x1=min(-(-int(min(high[0], fmt.width)) // block_x) * block_x, fmt.width),
-        y1=min(-(-int(min(high[1], fmt.height)) // block_y) * block_y, fmt.height),
-    )
 
 
 def _touched(mask: Image, affine: Affine, roi: Roi) -> NDArray[np.bool_]:
@@ -213,12 +171,6 @@ def _touched(mask: Image, affine: Affine, roi: Roi) -> NDArray[np.bool_]:
         borderMode=cv2.BORDER_CONSTANT,
     )
     return np.asarray(weight) > 0
-
-
-def _positive(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name} {value}; wanted at least 1 pixel")
 
 
 def _area(plane: Plane, to_plane: Affine, size: tuple[int, int], points: int) -> Samples:

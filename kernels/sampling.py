@@ -26,6 +26,8 @@ ALIAS_LIMIT = 1.5
 
 Samples = NDArray[np.float32]
 Source = Plane | Samples
+Factors = tuple[int, int]
+"""(x, y) whole numbers of samples in a cell of a box level."""
 
 
 def box_factors(to_source: Affine) -> tuple[int, int]:
@@ -161,19 +163,35 @@ class Level:
         """What the cubic sees for the output pixels ``box``; beyond the source it repeats its
         edges or is ``zero``."""
         kx, ky = factors
-        height, width = source.shape
-        size = (-(-width // kx), -(-height // ky))
-        to_level = compose(invert(resize(kx, ky)), to_source)
-        x0, x1 = _extent(to_level[0], box, size[0])
-        y0, y1 = _extent(to_level[1], box, size[1])
+        seen, size, to_level = seen_cells(source.shape, to_source, factors, box)
         border = cv2.BORDER_CONSTANT if zero else cv2.BORDER_REPLICATE
-        cells = box_level(source, kx, ky, Roi(x0=x0, y0=y0, x1=x1, y1=y1), border)
+        cells = box_level(source, kx, ky, seen, border)
         return cls(
             cells=np.ascontiguousarray(cells, np.float32),
-            low=(x0, y0),
+            low=(seen.x0, seen.y0),
             size=size,
             to_level=to_level,
         )
+
+
+def seen_cells(
+    shape: tuple[int, ...], to_source: Affine, factors: Factors, box: Roi
+) -> tuple[Roi, tuple[int, int], Affine]:
+    """What the cubic sees of a plane's box level for the output pixels ``box``.
+
+    Args:
+        shape: (height, width) of the plane.
+        to_source: float64 [2, 3] output pixels -> samples of the plane.
+        factors: (x, y) of the box level.
+    Returns: cells of the level, at least one; (width, height) of the whole level; float64 [2, 3]
+        output pixels -> cells.
+    """
+    kx, ky = factors
+    size = (-(-shape[1] // kx), -(-shape[0] // ky))
+    to_level = compose(invert(resize(kx, ky)), to_source)
+    x0, x1 = _extent(to_level[0], box, size[0])
+    y0, y1 = _extent(to_level[1], box, size[1])
+    return Roi(x0=x0, y0=y0, x1=x1, y1=y1), size, to_level
 
 
 def _extent(row: NDArray[np.float64], box: Roi, size: int) -> tuple[int, int]:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from kernels.cuda import modules
+from kernels.cuda.modules import ARCHITECTURES
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("farm", "cluster", "actors", "scheduler", "kernels")
 
@@ -74,6 +77,12 @@ def test_the_wheel_has_every_module_and_every_data_file(wheel: Path) -> None:
     }
     assert any(name.startswith("farm/configs/") for name in wanted)
     assert wanted <= inside, sorted(wanted - inside)
+
+
+def test_the_wheel_has_machine_code_for_each_named_gpu(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    names = [f"kernels/{modules.cubin_path(Path('cuda/cubins'), each)}" for each in ARCHITECTURES]
+    assert all(archive.read(name).startswith(b"\x7fELF") for name in names)
 
 
 def test_the_wheel_has_nothing_else(wheel: Path) -> None:

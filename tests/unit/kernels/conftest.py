@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kernels.api import Kernels
+from kernels.cpu import CpuKernels
+from kernels.cuda.backend import CudaKernels
+from kernels.cuda.cupy_device import CupyDevice, NoGpuError
+from kernels.cuda.device import Device
 from kernels.geometry import Affine
 from kernels.picture import Picture, PictureFormat
+from tests.support.cuda_device import Devices
 
 FORMATS = {
     "420-8-709": {},
@@ -78,3 +87,46 @@ def options(request: pytest.FixtureRequest) -> dict[str, object]:
 @pytest.fixture(scope="session")
 def scene() -> Scene:
     return Scene()
+
+
+@pytest.fixture(scope="session")
+def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devices]:
+    """Devices that run the CUDA kernels on the CPU."""
+    with Devices(tmp_path_factory.mktemp("cuda")) as devices:
+        yield devices
+
+
+@pytest.fixture(scope="session")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Device]:
+    """Gives a real GPU. Without one the test is skipped, or fails under FAIL_WITHOUT_CUDA=1."""
+    try:
+        device = CupyDevice(tmp_path_factory.mktemp("cubins"))
+    except NoGpuError as error:
+        if os.environ.get("FAIL_WITHOUT_CUDA") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return lambda: device
+
+
+PLACES_OF_CUDA = ["shim", pytest.param("gpu", marks=pytest.mark.cuda)]
+
+
+@pytest.fixture(scope="session", params=PLACES_OF_CUDA)
+def cuda(request: pytest.FixtureRequest) -> Callable[[], Device]:
+    """Gives a device that runs the CUDA kernels: on the CPU, and where asked for on a GPU."""
+    if request.param == "gpu":
+        return request.getfixturevalue("gpu")  # type: ignore[no-any-return]
+    devices: Devices = request.getfixturevalue("devices")
+    return devices.usual
+
+
+@pytest.fixture(scope="session", params=["cpu", *PLACES_OF_CUDA])
+def backend(request: pytest.FixtureRequest) -> Callable[[], Kernels]:
+    """Gives a fresh back end. What holds for one must hold for each."""
+    if request.param == "cpu":
+        return CpuKernels
+    if request.param == "gpu":
+        device = request.getfixturevalue("gpu")
+    else:
+        device = request.getfixturevalue("devices").usual
+    return lambda: CudaKernels(device())
