@@ -74,7 +74,7 @@ class EmulatedCluster:
                         **self._node,
                         "temp_dir": str(self._folder),
                         "include_dashboard": False,
-                        "_system_config": _HEALTH,
+                        "_system_config": dict(_HEALTH),  # Ray writes into it
                     },
                 )
             self._stack.callback(self._end)
