@@ -77,9 +77,9 @@ class Farm:
         return self.process.poll() is None
 
     def done(self, phase: str) -> int:
-        """Frames of a phase that are done, as far as the command has told."""
+        """Frames of a phase that are done, as far as the command has told; -1: it has not begun."""
         told = [e for e in list(self.events) if e.get("phase") == phase]
-        return max((int(str(e["frames_done"])) for e in told), default=0)
+        return max((int(str(e["frames_done"])) for e in told), default=-1)
 
     @property
     def up(self) -> bool:
@@ -90,7 +90,8 @@ class Farm:
     def share(self) -> float:
         """Of all frames to be analysed and rendered those that are, 0..1, as far as was told."""
         total = max((int(str(e.get("frames_total", 0))) for e in list(self.events)), default=0)
-        return (self.done("analyse") + self.done("render")) / (2 * total) if total else 0.0
+        done = sum(max(self.done(phase), 0) for phase in ("analyse", "render"))
+        return done / (2 * total) if total else 0.0
 
     def reached(self, phase: str, frames: int, seconds: float = 120) -> bool:
         """Waits until so many frames of a phase are done; False: the command ended before."""
