@@ -236,7 +236,7 @@ def swapper(
         for person in sorted(people)
     }
     # What decides a crop besides the face and its frame, and the frames before the next chunk.
-    chunk, owner = task.chunk, (task.job.folder, task.job.swap, task.crop_size)
+    chunk, owner = task.chunk, (task.job.folder, task.job.media, task.job.swap, task.crop_size)
     wanted = range(chunk.stop - task.job.stabilize.warmup, chunk.stop)
     tools.swaps.turn_to(owner, span(task)[0], wanted)
     stage = Swapper(face_swappers, tools.kernels, _display(task.index), outcome.beat, tools.swaps)
