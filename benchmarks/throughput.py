@@ -93,7 +93,7 @@ class Memory:
 
     def _watch(self) -> None:
         me = psutil.Process()
-        while not self._done.wait(0.5):
+        while not self._done.wait(2.0):
             total = 0
             for process in (me, *me.children(recursive=True)):
                 try:
