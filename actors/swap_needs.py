@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 from actors.identity_source import target_share
 from actors.inference.networks import file_name
 from actors.pixel_boost import check_boost
 from actors.swapper_specs import ENHANCERS, RECOGNISER, SWAPPERS
 from actors.waiting_swapper import SIZE as STANDIN_SIZE
-from scheduler.census import CROP_SIZES
 from scheduler.errors import SettingInvalid
 from scheduler.jobs import MESH_SWAPPER, PRECISIONS, SwapSettings
 from scheduler.masks import AREAS, MASK_TYPES, OCCLUDERS, PARSERS, REGIONS
-
-
-LEAST: Final = 128
-"""Side of the smallest crop in a slot that was larger before, in pixels."""
 
 
 def swap_models(swap: SwapSettings) -> tuple[str, ...]:
@@ -58,26 +52,24 @@ def wants_target(swap: SwapSettings) -> bool:
     return spec is not None and spec.picture is None and target_share(swap.weight) != 0
 
 
-def swap_crop_size(swap: SwapSettings, suggest: Callable[[Sequence[int]], int]) -> int:
+def swap_crop_size(swap: SwapSettings, suggested: int) -> int:
     """Side in pixels of the crops that a swap puts into the slots.
 
     Args:
-        suggest: picks the size of several, rising, that the film's faces ask for.
+        suggested: by the size of the film's faces, for swappers that take any.
 
     Raises:
         SettingInvalid: as ``check_swap``.
     """
     check_swap(swap)
-    wanted = swap.crop_size or suggest(CROP_SIZES)
+    wanted = swap.crop_size or suggested
     if swap.waits is not None:
         return STANDIN_SIZE
     if swap.enhancer.model:
         return min(wanted, ENHANCERS[swap.enhancer.model].size)
     if swap.model == MESH_SWAPPER:
         return wanted
-    own = swap.boost or SWAPPERS[swap.model].size
-    # Small faces are pasted from fewer pixels than the network paints (``actors.swapper``).
-    return suggest([size for size in (own // 2, own * 3 // 4, own) if size >= min(LEAST, own)])
+    return swap.boost or SWAPPERS[swap.model].size
 
 
 def check_swap(swap: SwapSettings) -> None:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.frames import Frame
 from actors.swap_memory import SwapMemory
 from kernels.api import Kernels
-from kernels.geometry import apply, compose, resize
+from kernels.geometry import apply, compose
 from kernels.picture import Picture
 from scheduler.tracks import FaceObservation
 
@@ -69,9 +68,6 @@ class FaceSwapper(Protocol):
 
 class Swapper:
     """Swaps the faces of frames.
-
-    The slots' crops may be smaller than the swapper's own, where the film shows faces so small that
-    nothing of them is lost: all that comes after then works on fewer pixels.
 
     Args:
         face_swappers: by person, the size of all the same.
@@ -126,14 +122,14 @@ class Swapper:
             ValueError: more faces than a slot has room for.
         """
         held: list[Frame] = []
-        waiting: dict[int, list[_Swap]] = {}
+        waiting: dict[int, list[AlignedFace]] = {}
         for frame in frames:
             seen = faces.get(frame.handle.frame_index, ())
             frame.faces = len(seen)
             for place, face in enumerate(seen):
-                swap = self._place(frame, place, face)
-                if not self._memory.recall(face, swap.room):
-                    waiting.setdefault(face.person, []).append(swap)
+                aligned = self._place(frame, place, face)
+                if not self._memory.recall(face, aligned.out):
+                    waiting.setdefault(face.person, []).append(aligned)
             held.append(frame)
             if len(held) > hold or self._due(waiting):
                 yield from self._swapped(held, waiting, faces)
@@ -150,73 +146,38 @@ class Swapper:
         crop = self._kernels.crop(frame.picture, affine, face_swapper.size)
         return affine, crop, apply(affine, face.landmarks)
 
-    def _place(self, frame: Frame, place: int, face: FaceObservation) -> _Swap:
+    def _place(self, frame: Frame, place: int, face: FaceObservation) -> AlignedFace:
         affine, crop, landmarks = self.prepare(frame, face)
-        room = frame.crops[place]
+        frame.originals[place] = crop
+        frame.affines[place] = affine
         frame.tracks[place] = face.track
-        if len(room) == len(crop):
-            frame.originals[place], frame.affines[place] = crop, affine
-            crop, out = frame.originals[place], room
-        else:
-            _lay(crop, frame.originals[place])
-            share = len(room) / len(crop)
-            frame.affines[place] = compose(resize(share, share), affine)
-            out = np.empty((*crop.shape[:2], 4), np.float32)
-        aligned = AlignedFace(
-            picture=frame.picture, affine=affine, crop=crop, landmarks=landmarks, out=out
+        return AlignedFace(
+            picture=frame.picture,
+            affine=affine,
+            crop=frame.originals[place],
+            landmarks=landmarks,
+            out=frame.crops[place],
         )
-        return _Swap(face=aligned, room=room)
 
-    def _due(self, waiting: Mapping[int, Sequence[_Swap]]) -> bool:
+    def _due(self, waiting: Mapping[int, Sequence[AlignedFace]]) -> bool:
         """Whether there is nothing to wait for, or a batch is full."""
         return not waiting or any(
-            len(swaps) >= self._face_swappers[person].batch for person, swaps in waiting.items()
+            len(faces) >= self._face_swappers[person].batch for person, faces in waiting.items()
         )
 
     def _swapped(
         self,
         held: Sequence[Frame],
-        waiting: Mapping[int, Sequence[_Swap]],
+        waiting: Mapping[int, Sequence[AlignedFace]],
         faces: Mapping[int, Sequence[FaceObservation]],
     ) -> Sequence[Frame]:
         """The frames that were held back, once those of their faces that wait are swapped."""
         for person in sorted(waiting):
-            face_swapper, swaps = self._face_swappers[person], waiting[person]
-            for first in range(0, len(swaps), face_swapper.batch):
-                batch = swaps[first : first + face_swapper.batch]
-                face_swapper.swap_all([swap.face for swap in batch])
-                for swap in batch:
-                    swap.finish()
+            face_swapper, crops = self._face_swappers[person], waiting[person]
+            for first in range(0, len(crops), face_swapper.batch):
+                face_swapper.swap_all(crops[first : first + face_swapper.batch])
                 self._beat()
         for frame in held:
             for place, face in enumerate(faces.get(frame.handle.frame_index, ())):
                 self._memory.keep(face, frame.crops[place])
         return held
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Swap:
-    """A face to swap and its place in the slot."""
-
-    face: AlignedFace
-    room: NDArray[np.float32]
-    """[s, s, 4] of the slot: the face's ``out`` itself, or smaller."""
-
-    def finish(self) -> None:
-        """Lay the swapped crop into the slot, if it was made elsewhere."""
-        if self.room is not self.face.out:
-            _lay(self.face.out, self.room)
-            # A mask is zero at its border; one of fewer pixels has to be, too.
-            mask = self.room[..., 3]
-            mask[0], mask[-1], mask[:, 0], mask[:, -1] = 0, 0, 0, 0
-
-
-def _lay(crop: NDArray[np.float32], room: NDArray[np.float32]) -> None:
-    """A crop in fewer pixels: half of them along each side, or three quarters.
-
-    Of three quarters bilinearly: each pixel then weighs four of at most 16 / 9 that it covers, so
-    nothing is skipped, and OpenCV's means of fractions of pixels take eight times as long.
-    """
-    halved = len(crop) == 2 * len(room)
-    way = cv2.INTER_AREA if halved else cv2.INTER_LINEAR
-    cv2.resize(crop, room.shape[:2], dst=room, interpolation=way)

@@ -196,7 +196,7 @@ class FilmWork:
                     writer.write_table(pq.read_table(analysis.hands_path, schema=HANDS))
         if job.objects:
             write_appearances(analyses, Path(job.tracks), Path(job.appearances))
-        self.crop_size = swap_crop_size(job.swap, self.census.crop_size)
+        self.crop_size = swap_crop_size(job.swap, self.census.crop_size())
         chunks = plan_chunks(
             self.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -60,17 +59,14 @@ class Census:
         """The most faces that are swapped in any frame of [start, stop)."""
         return int(self._swaps[start:stop].max(initial=0))
 
-    def crop_size(self, sizes: Sequence[int] = CROP_SIZES) -> int:
+    def crop_size(self) -> int:
         """Side of the aligned crop in pixels that keeps nine of ten swapped faces at their detail.
 
         The same for the whole film, so it cannot differ between chunks.
-
-        Args:
-            sizes: to choose from, rising.
         """
         sides = np.concatenate(self._sides) if self._sides else np.zeros(0, np.float32)
         if not len(sides):
-            return sizes[0]
+            return CROP_SIZES[0]
         wanted = float(np.quantile(sides, 0.9)) * CROP_OVER_FACE
         # A crop may be a quarter smaller than the face in the frame before detail is seen to go.
-        return next((size for size in sizes if size * 1.25 >= wanted), sizes[-1])
+        return next((size for size in CROP_SIZES if size * 1.25 >= wanted), CROP_SIZES[-1])

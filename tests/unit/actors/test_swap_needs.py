@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import pytest
 
@@ -101,8 +99,8 @@ def test_the_registry_says_the_same_of_an_enhancer(name: str) -> None:
         (SwapSettings(crop_size=192), 192),
         (swap(), 256),
         (swap("inswapper_128"), 128),
-        (swap("inswapper_128", boost=512), 384),
-        (swap("simswap_unofficial_512"), 384),
+        (swap("inswapper_128", boost=512), 512),
+        (swap("simswap_unofficial_512"), 512),
         (swap(enhancer=EnhancerSettings(model="gfpgan_1.4")), 384),
         (swap(enhancer=EnhancerSettings(model="gpen_bfr_256")), 256),
         (swap(enhancer=EnhancerSettings(model="gfpgan_1.4"), crop_size=512), 512),
@@ -111,30 +109,7 @@ def test_the_registry_says_the_same_of_an_enhancer(name: str) -> None:
 )
 def test_crop_size(settings: SwapSettings, size: int) -> None:
     check_swap(settings)
-    assert swap_crop_size(settings, at_least(384)) == size
-
-
-@pytest.mark.parametrize(
-    ("settings", "wanted", "size"),
-    [
-        (swap(), 100, 128),
-        (swap(), 129, 192),
-        (swap(), 193, 256),
-        (swap("inswapper_128"), 10, 128),
-        (swap("inswapper_128", boost=512), 10, 256),
-        (swap("inswapper_128", boost=512), 300, 384),
-        (swap("simswap_unofficial_512"), 10, 256),
-    ],
-)
-def test_small_faces_are_pasted_from_smaller_crops(
-    settings: SwapSettings, wanted: int, size: int
-) -> None:
-    assert swap_crop_size(settings, at_least(wanted)) == size
-
-
-def at_least(wanted: int) -> Callable[[Sequence[int]], int]:
-    """As the census of a film's faces picks."""
-    return lambda sizes: next((size for size in sizes if size >= wanted), sizes[-1])
+    assert swap_crop_size(settings, 384) == size
 
 
 def test_the_target_is_looked_at_only_for_a_weight() -> None:

@@ -39,8 +39,8 @@ class Reddener:
             face.out[y, x] = [1, 0, 0, 1]
 
 
-def frame_of(faces: int, size: int = SIZE) -> Frame:
-    layout = SlotLayout(format=GRAY, faces=faces, crop_size=size)
+def frame_of(faces: int) -> Frame:
+    layout = SlotLayout(format=GRAY, faces=faces, crop_size=SIZE)
     handle = FrameHandle(slot=0, generation=0, frame_index=0, pts=0)
     frame = Frame(handle, layout, memoryview(bytearray(layout.nbytes)))
     frame.picture.planes[0][...] = 40
@@ -214,47 +214,3 @@ def test_what_was_swapped_for_the_chunk_before_is_not_swapped_again() -> None:
     assert [frame.faces for frame in done] == [3, 1, 2]
     np.testing.assert_array_equal(done[0].crops[:3], alone[3].crops[:3])
     np.testing.assert_array_equal(done[0].originals[:3], alone[3].originals[:3])
-
-
-class Stripes(Batched):
-    """Paints what of the crop lies right of the face's first landmark white, and masks all of it."""
-
-    def swap_all(self, faces: Sequence[AlignedFace]) -> None:
-        self.given.append(len(faces))
-        for face in faces:
-            face.out[..., :3] = face.crop
-            face.out[:, round(face.landmarks[0, 0]) :, :3] = 1
-            face.out[..., 3] = 1
-            face.out[0, :, 3] = face.out[-1, :, 3] = face.out[:, 0, 3] = face.out[:, -1, 3] = 0
-
-
-@pytest.mark.parametrize("size", [SIZE // 2, SIZE * 3 // 4])
-@pytest.mark.parametrize("batch", [1, 4])
-def test_a_slot_may_hold_fewer_pixels_than_the_swapper_paints(size: int, batch: int) -> None:
-    frame = frame_of(2, size)
-    frame.picture.planes[0][:, 60:] = 200  # an edge between two pixels
-    faces = [face_at(60, 30), face_at(61, 50)]
-    memory, tool = SwapMemory(), Stripes(batch)
-    memory.turn_to("film", 0, range(1))
-    stage = Swapper({0: tool}, CpuKernels(), np.eye(2, 3), memory=memory)
-    stage.swap(frame, faces)
-    for row, face in enumerate(faces):
-        # The face is where the slot's own affine says, to a fraction of a pixel of the frame.
-        x, y = apply(frame.affines[row], face.landmarks[0])
-        assert (x + 0.5, y + 0.5) == pytest.approx((size / 2 + size / SIZE / 2,) * 2)
-        swapped, before = frame.crops[row, ..., 0], frame.originals[row, ..., 0]
-        # Brightness tells where along a row the step lies: it must be the same place before.
-        dark, light = before[:, 2].mean(), before[:, -3].mean()
-        step = size - ((before - dark) / (light - dark)).sum(axis=1)
-        painted = size - ((swapped - dark) / (1 - dark)).sum(axis=1)
-        at = size / 2 + (60 - face.landmarks[0, 0]) * size / SIZE
-        np.testing.assert_allclose(step[2:-2], at, atol=0.3)
-        np.testing.assert_allclose(painted[2:-2], at, atol=0.6)
-        mask = frame.crops[row, ..., 3]
-        assert mask[1:-1, 1:-1].min() > 0.4
-        assert mask[0].max() == mask[-1].max() == mask[:, 0].max() == mask[:, -1].max() == 0
-    kept = frame.crops[:2].copy()
-    frame.crops[...] = 0.5
-    stage.swap(frame, faces)
-    assert sum(tool.given) == 2, "the second time all faces are known"
-    np.testing.assert_array_equal(frame.crops[:2], kept)

@@ -63,7 +63,7 @@ def test_the_job_knows_it_by_its_name() -> None:
     assert STANDIN.waits == 0.25
     assert SwapSettings().waits is None
     assert swap_models(STANDIN) == ()
-    assert swap_crop_size(STANDIN, max) == SIZE
+    assert swap_crop_size(STANDIN, 512) == SIZE
     with pytest.raises(SettingInvalid):
         check_swap(SwapSettings(model="waits-250ms"))
 
