@@ -69,6 +69,8 @@ class Desk:
     """Where analyses are kept; None: nowhere."""
     records: RecordBook | None = None
     """Where what reports need is kept of jobs that ask for it; None: nowhere."""
+    sign: Callable[[JobSpec, Path], None] | None = None
+    """Signs a result that is whole, under the name that it has until it is published."""
 
 
 class FilmWork:
@@ -224,6 +226,8 @@ class FilmWork:
                 sound=job.sound,
                 span=span_of(self.whole, self.index),
             )
+        if self.desk.sign is not None:
+            self.desk.sign(job, Path(job.partial))
 
     def _publish(self) -> None:
         """Give the film and what goes with it their names: fsync, then rename."""

@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.content_credentials import attach
+from actors.credential import Credential
 from actors.face_networks import (
     CLASSIFIER,
     RECOGNIZERS,
@@ -50,6 +52,10 @@ class Premises:
     """That what reports need may take; 0: nothing is kept."""
     license_policy: str = "any"
     """Which models may be used: any, or commercial."""
+    certificates: Path | None = None
+    """PEM chain of who signs results; None: a key of the machine's own, in ``state_dir``."""
+    key: Path | None = None
+    """Its key."""
 
 
 class Say(Protocol):
@@ -75,6 +81,8 @@ def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
     facts["models"] = [
         {"name": each.name, "sha256": each.sha256, "licence": each.licence} for each in models
     ]
+    if job.consent:
+        facts["consent"] = job.consent
     standins = [each.name for each in models if each.standin]
     if job.swap.waits is not None:
         standins.append(job.swap.model)
@@ -87,6 +95,18 @@ def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
         "comment": comment,
         "swapfarm": json.dumps(facts, sort_keys=True),
     }
+
+
+def credential(premises: Premises) -> Credential:
+    """Who signs results.
+
+    Raises:
+        CredentialUnusable: the settings name files that do not serve.
+        StorageError: the machine's own key cannot be kept.
+    """
+    if premises.certificates is not None and premises.key is not None:
+        return Credential.load(premises.certificates, premises.key)
+    return Credential.of_machine(premises.state_dir / "credentials")
 
 
 def model_names(job: JobSpec) -> list[str]:
@@ -135,6 +155,7 @@ def open_desk(
     """
     store = ModelStore(premises.cache_dir)
     tools = Toolbox(kit)
+    signer = credential(premises)  # before any work: what cannot be signed is not made
     models = model_names(job)
     check_licences(models, premises.license_policy, store.registry)
     marks, used = marking(job), list[ModelRecord]()
@@ -168,6 +189,10 @@ def open_desk(
         sources = load_sources(spec.swap, tools.detector, tools.landmarker, tools.kernels)
         return classify_sources(sources, tools.classifier, tools.kernels)
 
+    def sign(spec: JobSpec, film: Path) -> None:
+        name = spec.goal.rpartition("/")[2]
+        attach(film, Path(spec.media), signer, json.loads(marks["swapfarm"]), title=name)
+
     analyses = None
     if premises.analysis_bytes:
         analyses = AnalysisCache(
@@ -186,5 +211,6 @@ def open_desk(
         classify_source=classify_source,
         analyses=analyses,
         records=record_book(premises) if premises.report_bytes else None,
+        sign=sign,
     )
     return desk, used

@@ -3,6 +3,7 @@ the start, joined as the whole film would be."""
 
 from __future__ import annotations
 
+import json
 import os
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from actors.content_credentials import attach
+from actors.credential import Credential
 from actors.licences import model_records
 from actors.models import ModelStore
 from actors.muxer import join
@@ -43,7 +46,12 @@ class Preview:
 
 
 def preview(
-    disk: FarmDisk, name: str, step: int | None, output: Path | None, store: ModelStore
+    disk: FarmDisk,
+    name: str,
+    step: int | None,
+    output: Path | None,
+    store: ModelStore,
+    signer: Credential,
 ) -> Preview:
     """Join what is rendered so far, from the journal and the job's folder; the farm is not asked.
 
@@ -52,6 +60,7 @@ def preview(
         step: None: the one that the job is at.
         output: appears whole, in place of what has its name; None: ``NAME.preview.EXT`` beside
             the result.
+        signer: signs what is made.
 
     Raises:
         JobUnknown: there is no such job.
@@ -61,7 +70,7 @@ def preview(
     """
     found = _finished(disk, name, step)
     try:
-        return found if isinstance(found, Preview) else _joined(*found, output, store)
+        return found if isinstance(found, Preview) else _joined(*found, output, store, signer)
     except SwapfarmError:
         again = _finished(disk, name, step)  # the job may have ended meanwhile, its folder gone
         if isinstance(again, Preview):
@@ -121,6 +130,7 @@ def _joined(
     segments: Sequence[Segment],
     output: Path | None,
     store: ModelStore,
+    signer: Credential,
 ) -> Preview:
     result = Path(spec.output)
     target = output or result.with_name(f"{result.stem}.preview{result.suffix}")
@@ -135,14 +145,16 @@ def _joined(
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             old.unlink(missing_ok=True)
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    marks = marking(spec, model_records(model_names(spec), store))
     join(
         shown,
         segments,
         partial,
-        marking=marking(spec, model_records(model_names(spec), store)),
+        marking=marks,
         sound=spec.sound,
         span=part_of(whole, index, shown),
     )
+    attach(partial, Path(spec.media), signer, json.loads(marks["swapfarm"]), title=target.name)
     publish_film(partial, target)
     return Preview(
         job=name,

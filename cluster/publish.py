@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from actors.content_credentials import sidecar_of, signed_of
 from actors.segments import sync_folder
 from actors.whole_file import whole_file
 from cluster.storage import Storage
@@ -24,7 +25,14 @@ def partial_of(path: Path) -> Path:
 def partials_of(job: JobSpec) -> list[Path]:
     """All that is written beside the film's place before it gets its name."""
     extras = (path for path in (job.hashes_output, job.masks_output) if path)
-    return [Path(job.partial), *(partial_of(Path(path)) for path in extras)]
+    partial = Path(job.partial)
+    sidecar = sidecar_of(partial)
+    return [
+        partial,
+        signed_of(partial),
+        *([sidecar] if sidecar else []),
+        *(partial_of(Path(path)) for path in extras),
+    ]
 
 
 def publish_hashes(index: VideoIndex, segments: Sequence[Segment], path: Path) -> None:
@@ -54,7 +62,13 @@ def publish_masks(segments: Sequence[Segment], path: Path) -> None:
 
 
 def publish_film(partial: Path, output: Path) -> None:
-    """Give the finished, already synced file its name, and make the name survive a power cut."""
+    """Give the finished, already synced file its name, and make the name survive a power cut.
+
+    What is signed beside it gets its name first: there is never a new film without it.
+    """
+    beside = sidecar_of(partial)
+    if beside is not None and beside.exists():
+        beside.replace(output.with_suffix(beside.suffix))
     partial.replace(output)
     sync_folder(output.parent)
 
@@ -65,8 +79,12 @@ def send(output: Path, destination: Destination) -> None:
     Raises:
         StorageError: it did not get there; it stays here, and the error says where.
     """
+    storage, beside = Storage(destination.store), sidecar_of(output)
     try:
-        Storage(destination.store).put(output, destination.uri)
+        if beside is not None and beside.exists():
+            storage.put(beside, destination.uri.rpartition(".")[0] + beside.suffix)
+            beside.unlink()
+        storage.put(output, destination.uri)
     except StorageError as error:
         where = f"{error.next_step}; the finished result is {str(output)!r}"
         raise type(error)(error.found, error.wanted, where) from error

@@ -77,8 +77,8 @@ class JobService:
             that a user with a broken film does not wait for lanes.
         watch: is told how far the job is, a few times a second.
         admit: raises a StorageError when the job does not fit; asked before lanes come up.
-        check_sources, note, marking, embed_references, classify_source, analyses, records: see
-            `Desk`.
+        check_sources, note, marking, embed_references, classify_source, analyses, records, sign:
+            see `Desk`.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class JobService:
         classify_source: Callable[[JobSpec], FaceClass] | None = None,
         analyses: AnalysisCache | None = None,
         records: RecordBook | None = None,
+        sign: Callable[[JobSpec, Path], None] | None = None,
         admit: Callable[[FilmWork], object] = lambda _: None,
     ) -> None:
         self._open_executor = open_executor
@@ -106,6 +107,7 @@ class JobService:
             classify_source=classify_source,
             analyses=analyses,
             records=records,
+            sign=sign,
         )
         self._ledger = Ledger()
         self._reports = LaneReports(self._ledger)

@@ -22,6 +22,7 @@ from farm.commands.faces import faces
 from farm.commands.preview import preview
 from farm.commands.report import report
 from farm.commands.submit import submit
+from farm.commands.verify import verify
 from farm.config import load_settings
 from farm.options.flags import spread
 from farm.progress import JsonDisplay, printable
@@ -77,6 +78,7 @@ def farm(
     - `farm faces film.mp4`: who is in it, to swap several people (`farm submit --swap A=face.jpg`)
     - `farm batch -s 'faces/*.jpg' -t 'films/*.mp4' -o 'out/{target_name}{target_extension}'`: many
     - `farm report film.swapped.mp4`: how good the result is, in numbers and as a page
+    - `farm verify film.swapped.mp4`: what the result says, signed, of its origin
     - `farm config show`: every setting, and where its value comes from
     - `farm up`, `farm submit ... --detach`, `farm jobs`: a farm that takes many jobs
     - `farm models list`: models, their licences, and what is here
@@ -93,6 +95,7 @@ app.command("submit")(submit)
 app.command("batch")(batch)
 app.command("faces")(faces)
 app.command("report")(report)
+app.command("verify")(verify)
 app.add_typer(models.app, name="models")
 app.add_typer(config_command.app, name="config")
 app.command("doctor")(doctor.doctor)

@@ -189,6 +189,8 @@ def premises(settings: Settings) -> Premises:
         analysis_bytes=int(settings.analysis_gb * 1e9),
         report_bytes=int(settings.report_gb * 1e9),
         license_policy=settings.license_policy,
+        certificates=settings.credentials.certificates,
+        key=settings.credentials.key,
     )
 
 
@@ -252,6 +254,7 @@ def _service(
             classify_source=desk.classify_source,
             analyses=desk.analyses,
             records=desk.records,
+            sign=desk.sign,
             admit=lambda work: require_room(work, kit, local=local),
         )
         yield service, used

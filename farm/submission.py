@@ -23,7 +23,7 @@ from farm.specs import (
     stabilize_settings,
     swap_settings,
 )
-from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable
+from scheduler.errors import ConsentMissing, OutputInvalid, SettingInvalid, StorageUnwritable
 from scheduler.jobs import EncoderSettings, JobSpec, Role
 from scheduler.output import STILLS, CutSettings
 
@@ -195,6 +195,12 @@ def build_job(
     for extra in (masks, hashes):
         if extra:
             check_folder(absolute(extra))
+    if settings.consent.required and not settings.consent.statement.strip():
+        raise ConsentMissing(
+            "nothing is said of who agreed to this use of their face",
+            "a statement: the settings ask for one ([consent] required)",
+            'say it with --consent "WHO, WHEN, WHERE IT IS WRITTEN DOWN"',
+        )
     job_id = new_job_id()
     return JobSpec(
         job_id=job_id,
@@ -217,6 +223,7 @@ def build_job(
         on_error=on_error,
         masks_output=str(absolute(masks)) if masks else "",
         hashes_output=str(absolute(hashes)) if hashes else "",
+        consent=settings.consent.statement.strip(),
         webhooks=settings.webhooks.urls,
         report=settings.report_gb > 0,
     )

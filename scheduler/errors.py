@@ -139,6 +139,31 @@ class ReportOutdated(InputError):
     code = "report.outdated"
 
 
+class ConsentMissing(InputError):
+    """The settings ask who consented, and the job does not say."""
+
+    code = "consent.missing"
+
+
+class CredentialUnusable(InputError):
+    """The key or the certificates that are to sign results cannot be used."""
+
+    code = "credentials.unusable"
+    exit_code = 2
+
+
+class CredentialsMissing(InputError):
+    """A file says nothing signed about its origin."""
+
+    code = "credentials.missing"
+
+
+class CredentialsInvalid(InputError):
+    """What a file says about its origin is damaged, or the file was changed since it was signed."""
+
+    code = "credentials.invalid"
+
+
 class ModelError(SwapfarmError):
     code = "model"
     exit_code = 4

@@ -247,6 +247,8 @@ class JobSpec:
     """Where to put a hash of each frame as it is handed to the encoder; empty: nowhere."""
     destination: Destination | None = None
     """Where the result goes from ``output`` when it is whole; None: it stays there."""
+    consent: str = ""
+    """Who agreed to what, in the user's words: recorded with the job and in the result."""
     webhooks: tuple[str, ...] = ()
     """Who is told when the job's state changes (``cluster.webhook``)."""
     report: bool = False

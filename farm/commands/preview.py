@@ -56,8 +56,10 @@ def preview(
     from actors.models import ModelStore
     from actors.muxer import FORMATS
     from cluster.farm_disk import FarmDisk
+    from cluster.preparation import credential
     from cluster.previews import preview as join_what_is_done
     from farm.foreground import Runs
+    from farm.runner import premises
     from farm.submission import absolute, check_output
 
     settings: Settings = context.obj
@@ -74,7 +76,8 @@ def preview(
     target = absolute(output) if output else None
     if target is not None:
         check_output(target, [], tuple(FORMATS), overwrite=overwrite)
-    found = join_what_is_done(disk, job, step, target, ModelStore(settings.cache_dir))
+    store, signer = ModelStore(settings.cache_dir), credential(premises(settings))
+    found = join_what_is_done(disk, job, step, target, store, signer)
     if as_json:
         print(json.dumps(asdict(found)))
         return

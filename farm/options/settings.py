@@ -90,6 +90,33 @@ class Webhooks(Section):
     """Signs what is told; empty: nothing is signed."""
 
 
+class Consent(Section):
+    """Whose agreement there is (docs/credentials.md)."""
+
+    panel: ClassVar[str] = WHERE
+    statement: Annotated[
+        str,
+        Field(max_length=1000),
+        Flag(
+            ("--consent",),
+            "Who agreed to this use of their face, and where that is written down. Recorded with the "
+            "job and, signed, in the result.",
+            "TEXT",
+        ),
+    ] = ""
+    required: bool = False
+    """Jobs that do not say it are refused."""
+
+
+class Credentials(Section):
+    """Who signs results (docs/credentials.md); without, a key that this machine made for itself."""
+
+    certificates: Annotated[Path, AfterValidator(_absolute)] | None = None
+    """PEM file: the signer's certificate (P-256), then those that vouch for it."""
+    key: Annotated[Path, AfterValidator(_absolute)] | None = None
+    """PEM file: the certificate's key, without a password."""
+
+
 class Settings(Section):
     """All of them. Fields without a flag belong to the machine, not to a job."""
 
@@ -108,6 +135,8 @@ class Settings(Section):
     0: nothing goes for its age."""
     storage: Storage = Storage()
     webhooks: Webhooks = Webhooks()
+    consent: Consent = Consent()
+    credentials: Credentials = Credentials()
     face_selector: FaceSelector = FaceSelector()
     reference: Reference = Reference()
     face_recognizer: FaceRecognizer = FaceRecognizer()

@@ -12,12 +12,14 @@ import pytest
 
 from actors.models import ModelStore
 from benchmarks.standins import standin_store
+from farm.cli import main
 from farm.config import Settings
+from farm.options.settings import Credentials
 from farm.progress import JsonDisplay
 from farm.quantizing import quantize_model
 from farm.runner import FarmOptions, run_job
 from scheduler.detection import DetectorSettings, LandmarkerSettings
-from scheduler.errors import ModelLicence, ModelUnavailable
+from scheduler.errors import CredentialUnusable, ModelLicence, ModelUnavailable
 from scheduler.jobs import EncoderSettings, JobSpec, JobSummary, SwapSettings
 from tests.integration.films import trim
 
@@ -77,6 +79,46 @@ def test_a_job_records_its_models(job: JobSpec, settings: Settings) -> None:
     assert {each["name"]: each["sha256"] for each in facts["models"]} == {
         name: record.sha256 for name, record in records.items()
     }
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_every_result_is_signed_with_its_consent(
+    job: JobSpec, settings: Settings, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    output = Path(job.output).with_suffix(f".{ending}")
+    consent = "Anna Ek, contract 7 of 3 May"
+    mesh = replace(job.swap, model="mesh")
+    done = replace(job, output=str(output), swap=mesh, consent=consent, hashes_output="")
+    run(done, settings)
+    made = {path.name for path in output.parent.iterdir() if path.is_file()}
+    beside = {"out.c2pa"} if ending == "mkv" else set()
+    assert made == {"film.mp4", output.name} | beside
+    assert main(["verify", str(output), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["valid"], said["embedded"]) == (True, ending == "mp4")
+    assert said["facts"]["consent"] == consent
+    assert said["facts"]["job"] == job.job_id
+    with av.open(str(output)) as film:
+        marks = {key.lower(): value for key, value in film.metadata.items()}
+    assert json.loads(marks["swapfarm"]) == said["facts"], "signed and unsigned say the same"
+    assert main(["verify", str(output)]) == 0
+    told = capsys.readouterr().out
+    assert f"consent: {consent}" in told
+    assert "faces were replaced by swapfarm" in told
+    changed = bytearray(output.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    output.write_bytes(changed)
+    assert main(["verify", str(output)]) == 3
+    assert "credentials.invalid" in capsys.readouterr().err
+    assert main(["verify", job.media]) == 3
+    assert "credentials.missing" in capsys.readouterr().err
+
+
+def test_a_key_that_cannot_sign_is_found_before_any_work(job: JobSpec, settings: Settings) -> None:
+    wrong = Credentials(certificates=Path(job.media), key=Path(job.media))
+    with pytest.raises(CredentialUnusable):
+        run(job, settings.model_copy(update={"credentials": wrong}))
+    assert not Path(job.output).exists()
 
 
 def test_a_landmarker_in_int8(job: JobSpec, settings: Settings, samples: dict[str, Path]) -> None:

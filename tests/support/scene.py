@@ -14,6 +14,8 @@ from typing import Final, Self
 
 import psutil
 
+from actors.credential import CERTIFICATES, KEY
+
 _MARK: Final = "FARM_TEST_SCENE"
 """In the environment of every process that a scene starts, directly or not, whoever adopts it."""
 _RING: Final = "/memfd:swapfarm-ring"
@@ -81,8 +83,8 @@ class Scene:
         found = [f"process {process.pid}: {_words(process)}" for process in alive]
         found += [f"memory in process {pid}" for pid in map(_holds_ring, alive) if pid]
         found += [f"shared memory {name}" for name in sorted(self._new_shared())]
-        # How fast this machine works is kept on purpose, for `farm submit --plan`.
-        kept = {*kept, "rates.json"}
+        # How fast this machine works is kept on purpose, for `farm submit --plan`; its key, too.
+        kept = {*kept, "rates.json", ".lock", KEY, CERTIFICATES}
         for root in (self.folder, self.temporary):
             paths = sorted(path for path in root.rglob("*") if path.name not in kept)
             found += [f"file {path.relative_to(root)}" for path in paths if not path.is_dir()]

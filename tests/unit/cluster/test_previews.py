@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import cluster.farm
+from actors.credential import Credential
 from actors.models import ModelStore
 from cluster.farm_disk import FarmDisk
 from cluster.previews import Preview, preview
@@ -71,7 +72,8 @@ def rendered(farm: TestFarm, chunks: int) -> None:
 
 
 def watch(farm: TestFarm, tmp_path: Path, output: Path | None = None) -> Preview:
-    return preview(FarmDisk(farm.folder / "farm"), "film", None, output, ModelStore(tmp_path))
+    store, signer = ModelStore(tmp_path), Credential.of_machine(tmp_path / "credentials")
+    return preview(FarmDisk(farm.folder / "farm"), "film", None, output, store, signer)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,8 @@ def test_what_has_no_preview_says_so(farm: TestFarm, spec: JobSpec, tmp_path: Pa
     with pytest.raises(SettingInvalid, match="picture"):
         watch(farm, tmp_path)
     disk, store = FarmDisk(farm.folder / "farm"), ModelStore(tmp_path)
+    signer = Credential.of_machine(tmp_path / "credentials")
     with pytest.raises(SettingInvalid, match="step 3"):
-        preview(disk, "film", 3, None, store)
+        preview(disk, "film", 3, None, store, signer)
     with pytest.raises(JobUnknown):
-        preview(disk, "nobody", None, None, store)
+        preview(disk, "nobody", None, None, store, signer)

@@ -68,6 +68,7 @@ CHANGES: list[tuple[str, object, Callable[[JobSpec], object], object]] = [
     ("occlusion", False, lambda j: j.occlusion, False),
     ("objects", False, lambda j: j.objects, False),
     ("detect_every", 3, lambda j: j.analysis.interval, 3),
+    ("consent.statement", "Anna, 3 May", lambda j: j.consent, "Anna, 3 May"),
     ("webhooks.urls", ["http://a/ https://b/"], lambda j: j.webhooks, ("http://a/", "https://b/")),
     ("report_gb", 0, lambda j: j.report, False),
     ("smooth", False, lambda j: j.smooth, False),

@@ -7,7 +7,13 @@ import pytest
 from farm.config import Settings, load_settings
 from farm.specs import analyse_settings, encoder_settings, stabilize_settings
 from farm.submission import build_job, default_output, survey_job_spec
-from scheduler.errors import OutputInvalid, SettingInvalid, StorageUnwritable, SwapfarmError
+from scheduler.errors import (
+    ConsentMissing,
+    OutputInvalid,
+    SettingInvalid,
+    StorageUnwritable,
+    SwapfarmError,
+)
 from scheduler.jobs import EncoderSettings, StabilizeSettings
 
 
@@ -73,6 +79,14 @@ def job_for(settings: Settings, tmp_path: Path, output: Path, **more: object) ->
         output=output,
         **more,  # type: ignore[arg-type]
     )
+
+
+def test_a_job_must_say_who_consented_where_that_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(ConsentMissing, match="--consent"):
+        asked = with_flags(tmp_path, {"consent": {"required": True, "statement": "  "}})
+        job_for(asked, tmp_path, tmp_path / "out.mp4")
+    said = with_flags(tmp_path, {"consent": {"required": True, "statement": "Anna, 3 May"}})
+    job_for(said, tmp_path, tmp_path / "out.mp4")
 
 
 def test_outputs_that_would_destroy_something_are_refused(
