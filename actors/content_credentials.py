@@ -119,7 +119,7 @@ def attach(
                 else:
                     builder.set_no_embed()
                     statement = builder.sign(signer, form, whole, io.BytesIO())
-                    with whole_file(sidecar) as file:
+                    with whole_file(sidecar, signed_of(film)) as file:
                         file.write(statement)
         except c2pa.C2paError as error:
             raise RenderError(
@@ -130,7 +130,7 @@ def attach(
 
 
 def signed_of(film: Path) -> Path:
-    """Where a result is written while it is signed."""
+    """Where what is signed is written until it is whole."""
     return film.with_name(f"{film.name}.signed")
 
 
@@ -208,9 +208,7 @@ def _statement(reader: Any, embedded: bool) -> Statement:
         issuer=signature.get("issuer", ""),
         time=signature.get("time", ""),
         embedded=embedded,
-        actions=tuple(
-            each["action"] for each in data.get("c2pa.actions.v2", {}).get("actions", [])
-        ),
+        actions=tuple(each["action"] for each in actions),
         facts=data.get(FACTS, {}),
         wrong=tuple(each["code"] for each in problems),
     )

@@ -101,12 +101,13 @@ class Credential:
             serialization.NoEncryption(),
         )
         chain = _self_made(key)
-        with whole_file(folder / KEY) as file:
+        # Names that the next to try finds again: a process that is killed leaves nothing behind.
+        with whole_file(folder / KEY, folder / f".{KEY}.partial") as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(secret)
         # Certificates without their key would be taken for damage; the other way round, too: both
         # are then made anew.
-        with whole_file(folder / CERTIFICATES) as file:
+        with whole_file(folder / CERTIFICATES, folder / f".{CERTIFICATES}.partial") as file:
             file.write(chain.encode())
         return cls(certificates=chain, key=key)
 

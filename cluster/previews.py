@@ -8,6 +8,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 import psutil
@@ -140,8 +141,9 @@ def _joined(
     pictures = bisect_left(shown_frames(index, spec.cut.rate), frames)
     of_all = result_of(index, spec.cut.rate, spec.encoder.scale)
     shown = cut(of_all, CutSettings(stop=pictures))
-    for old in target.parent.glob(f".{target.stem}.*.partial{target.suffix}"):
-        pid = old.name.split(".")[-3]
+    begun = f".{target.stem}."
+    for old in target.parent.glob(f"{escape(begun)}*.partial.*"):
+        pid = old.name.removeprefix(begun).partition(".")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             old.unlink(missing_ok=True)
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")

@@ -99,8 +99,8 @@ class Consent(Section):
         Field(max_length=1000),
         Flag(
             ("--consent",),
-            "Who agreed to this use of their face, and where that is written down. Recorded with the "
-            "job and, signed, in the result.",
+            "Who agreed to this use of their face, and where that is written down. Recorded with "
+            "the job and, signed, in the result.",
             "TEXT",
         ),
     ] = ""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.credential import CERTIFICATES, KEY
 from actors.models import ModelStore
 from tests.support.crashing import DIED, Crasher
 from tests.support.faces import SHOTS, face_of_film
@@ -74,6 +75,7 @@ class Stage:
         """Files that nobody asked for: all but the results, what is kept on purpose, and models."""
         state, cache = self.under / "state" / "swapfarm", self.under / "cache"
         wanted = {self.under / "out.mp4", self.under / "hashes.tsv", state / "rates.json"}
+        wanted |= {state / "credentials" / name for name in (".lock", KEY, CERTIFICATES)}
         found = [
             path
             for path in self.under.rglob("*")

@@ -139,6 +139,7 @@ def test_the_rest_of_the_options(tmp_path: Path) -> None:
     assert Path(work.folder).parent == tmp_path / "work"
     tested = {c[0] for c in CHANGES} | set(WHERE) | {"overwrite", "work_dir", "license_policy"}
     machine = {"cache_dir", "state_dir", "analysis_gb", "keep_days", "webhooks.secret"}
+    machine |= {"consent.required", "credentials.certificates", "credentials.key"}
     machine |= {"storage.endpoint", "storage.region", "storage.timeout"}  # test_remote.py
     assert tested | machine == set(by_name()), "an option without a test"
 

@@ -82,8 +82,8 @@ def job_for(settings: Settings, tmp_path: Path, output: Path, **more: object) ->
 
 
 def test_a_job_must_say_who_consented_where_that_is_asked(tmp_path: Path) -> None:
+    asked = with_flags(tmp_path, {"consent": {"required": True, "statement": "  "}})
     with pytest.raises(ConsentMissing, match="--consent"):
-        asked = with_flags(tmp_path, {"consent": {"required": True, "statement": "  "}})
         job_for(asked, tmp_path, tmp_path / "out.mp4")
     said = with_flags(tmp_path, {"consent": {"required": True, "statement": "Anna, 3 May"}})
     job_for(said, tmp_path, tmp_path / "out.mp4")
