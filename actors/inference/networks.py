@@ -72,7 +72,7 @@ def open_network(store: ModelStore, name: str, *, threads: int = 1) -> Runtime:
     Args:
         store: has its file.
         name: in the registry, of ``file_name``.
-        threads: see ``Runtime.load``.
+        threads: see ``FileRuntime.load``.
 
     Raises:
         ModelError: the file is missing or no network.
