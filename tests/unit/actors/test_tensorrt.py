@@ -355,21 +355,37 @@ def planted(module: ModuleType, bug: str, instead: str) -> ModuleType:
 
 
 FIXED = [
-    ("unset address", "in pointers.items():\n                self", "in list(pointers.items())[1:]:\n                self"),
-    ("address of another", '"the address of {name}")', '"the address of {name}")\n            self._context.set_address(max(pointers), min(pointers.values()))'),
+    (
+        "unset address",
+        "in pointers.items():\n                self",
+        "in list(pointers.items())[1:]:\n                self",
+    ),
+    (
+        "address of another",
+        "set_address(name, pointer)",
+        "set_address(name, min(pointers.values()))",
+    ),
     ("ignored refusal", "if not done:", "if False:"),
-    ("stale graph", "return False\n        self._graphs[key] = graph", "return False\n        self._graphs[key] = next(iter(self._graphs.values()), graph)"),
+    (
+        "stale graph",
+        "return False\n        self._graphs[key] = graph",
+        "return False\n        self._graphs[key] = next(iter(self._graphs.values()), graph)",
+    ),
     ("no warm-up", "if key not in self._seen or not", "if not"),
     ("no memory", "self._context.use_memory(workspace.pointer, workspace.nbytes)", "pass"),
-]  # fmt: skip
+]
 RUNTIME = [
     ("padding counts", "counted = len(whole) * now.rows // now.batch", "counted = len(whole)"),
     ("wrong rows", "rows = values[now.start : now.start + now.rows]", "rows = values[: now.rows]"),
     ("wrong profile", "profile = rows.bit_length() - 1", "profile = 0"),
-    ("short buffer", "self._device.reserve(max(nbytes, ALIGNED))\n        return", "self._device.reserve(max(nbytes // 2, ALIGNED))\n        return"),
+    (
+        "short buffer",
+        "reserve(max(nbytes, ALIGNED))\n        return held",
+        "reserve(max(nbytes // 2, ALIGNED))\n        return held",
+    ),
     ("small workspace", "nbytes = max(self", "nbytes = min(self"),
-    ("lost rows after halving", "self.largest, todo[0].start))", "self.largest, todo[0].start + 1))"),
-]  # fmt: skip
+    ("lost rows after halving", "largest, todo[0].start))", "largest, todo[0].start + 1))"),
+]
 
 
 def exercise(bench: Bench, runtime: type[TensorRt]) -> None:
