@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -81,6 +82,11 @@ class TensorRt:
         }
         # Rows that begin where TensorRT takes no address must not begin a pass.
         self._few = any(_nbytes(each, shapes[each.name]) % ALIGNED for each in engine.tensors)
+
+    @staticmethod
+    def installed() -> bool:
+        """Whether the packages are here; says nothing about whether they work."""
+        return find_spec("tensorrt") is not None and find_spec("cupy") is not None
 
     @classmethod
     def load(

@@ -437,6 +437,7 @@ def test_bugs_of_the_runtime_are_seen(bench: Bench, name: str, bug: str, instead
         exercise(bench, broken.TensorRt)
 
 
-def test_without_its_packages_there_is_one_clear_error() -> None:
+def test_without_its_packages_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tensorrt", None)
     with pytest.raises(GpuUnavailable, match="swapfarm\\[cuda13\\]"):
         TensorRtPackage.open()
