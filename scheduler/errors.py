@@ -99,6 +99,12 @@ class EncoderUnavailable(InputError):
     code = "encoder.unavailable"
 
 
+class GpuUnavailable(InputError):
+    """A GPU, its driver or a package for it is not there, or is not the one that was named."""
+
+    code = "gpu.unavailable"
+
+
 class LandmarksUnfit(InputError):
     """The landmarker gives other points than the swapper wears."""
 
@@ -345,6 +351,12 @@ class HandleForeign(LaneError):
     """A process was offered frames in the memory of another node."""
 
     code = "lane.handle-foreign"
+
+
+class GpuFailed(LaneError):
+    """A GPU or its driver refused what was asked of it."""
+
+    code = "lane.gpu"
 
 
 class AttemptsExhausted(LaneError):

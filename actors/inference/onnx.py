@@ -42,7 +42,7 @@ class Onnx:
 
     @classmethod
     def load(cls, path: Path, *, threads: int = 1) -> Self:
-        """See ``Runtime.load``."""
+        """See ``FileRuntime.load``."""
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
