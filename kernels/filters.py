@@ -105,9 +105,15 @@ def seam_band(mask: Floats, width: int) -> Floats:
         mask: [h, w] 0..1.
     """
     whole = (mask > 0.5).astype(np.uint8)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width + 1, width + 1))
-    band = cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, disc)
+    band = cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, seam_disc(width))
     return cast(Floats, band.astype(np.float32))
+
+
+def seam_disc(width: int) -> NDArray[np.uint8]:
+    """What `seam_band` looks at about each pixel: [width + 1, width + 1], 1 within a disc."""
+    return cast(
+        NDArray[np.uint8], cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width + 1, width + 1))
+    )
 
 
 def colour_transfer(
@@ -136,7 +142,16 @@ def colour_transfer(
         light = tables.to_linear(np.clip(picture, 0, 1)).astype(np.float64)
         mean = (light * share).sum((0, 1))
         moments.append((mean, np.sqrt((np.square(light - mean) * share).sum((0, 1)))))
-    (mean_a, spread_a), (mean_b, spread_b) = moments
+    return matched(*moments[0], *moments[1])
+
+
+def matched(
+    mean_a: NDArray[np.float64],
+    spread_a: NDArray[np.float64],
+    mean_b: NDArray[np.float64],
+    spread_b: NDArray[np.float64],
+) -> Transfer:
+    """Gain (0.5 to 2) and bias [2, 3] that give b the mean and spread of a, [3] each."""
     gain = np.clip(spread_a / np.maximum(spread_b, 1e-4), 0.5, 2.0)
     return np.stack([gain, mean_a - gain * mean_b])
 
