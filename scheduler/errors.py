@@ -99,6 +99,12 @@ class EncoderUnavailable(InputError):
     code = "encoder.unavailable"
 
 
+class GpuUnavailable(InputError):
+    """A GPU, its driver or a package for it is not there, or is not the one that was named."""
+
+    code = "gpu.unavailable"
+
+
 class LandmarksUnfit(InputError):
     """The landmarker gives other points than the swapper wears."""
 
@@ -317,9 +323,15 @@ class LinkClosed(LaneError):
 
 
 class HandleForeign(LaneError):
-    """A process was offered frames in the memory of another node."""
+    """A process was offered frames in the memory of another node, or of a GPU that it cannot use."""
 
     code = "lane.handle-foreign"
+
+
+class GpuFailed(LaneError):
+    """A GPU or its driver refused what was asked of it."""
+
+    code = "lane.gpu"
 
 
 class AttemptsExhausted(LaneError):
