@@ -17,7 +17,7 @@ class Surface:
 
     def __init__(self, pointer: int, pool: Surfaces) -> None:
         self.pointer = pointer
-        weakref.finalize(self, pool.give_back, pointer)
+        weakref.finalize(self, pool.give_back, pointer).atexit = False
 
 
 class Surfaces:

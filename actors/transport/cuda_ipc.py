@@ -134,6 +134,7 @@ class Arena:
         with ExitStack() as steps:
             steps.callback(os.close, self.fd)
             self.fd = -1
+            self._page.close()
             if self.pointer:
                 give_back = self.driver.free if self.owned else self.driver.close_mem_handle
                 steps.callback(give_back, self.pointer)

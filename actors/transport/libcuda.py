@@ -196,7 +196,7 @@ class LibCuda:
         self._ask("cuMemHostAlloc", ctypes.byref(place), nbytes, 0)
         assert place.value is not None
         array = (ctypes.c_ubyte * nbytes).from_address(place.value)
-        weakref.finalize(array, self._functions["cuMemFreeHost"], place.value)
+        weakref.finalize(array, self._functions["cuMemFreeHost"], place.value).atexit = False
         return memoryview(array).cast("B")
 
     def copy(
