@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from actors.device_frames import DeviceFrame, DeviceLayout
 from actors.frames import SlotLayout
 from actors.transport.cuda_ipc import Arenas, CudaRing
+from actors.transport.libcuda import LibCuda
 from actors.transport.shm import Ring, host_ring
 from actors.transport.slots import OpenRing
 from kernels.picture import PictureFormat
@@ -60,12 +61,36 @@ class HostPlace:
         """Nothing is kept."""
 
 
+class RealDriver(LibCuda):
+    """A GPU's driver with what the fake one has for tests: reads and writes in a stream."""
+
+    def load(self, pointer: int, pitch: int, row: int, rows: int, stream: int) -> NDArray[np.uint8]:
+        back = np.frombuffer(self.host_memory(row * rows), np.uint8).reshape(rows, row)
+        self.copy(back.ctypes.data, row, pointer, pitch, row, rows, "down", stream)
+        self.synchronize(stream)
+        return back
+
+    def store(self, pointer: int, pitch: int, data: NDArray[np.uint8], stream: int) -> None:
+        rows, row = data.shape
+        sent = np.frombuffer(self.host_memory(row * rows), np.uint8).reshape(rows, row)
+        sent[...] = data
+        self._on_its_way = [*getattr(self, "_on_its_way", [])[-50:], sent]
+        self.copy(pointer, pitch, sent.ctypes.data, row, row, rows, "up", stream)
+
+
 class GpuPlace:
-    """Rings on a fake GPU; each process has its own driver."""
+    """Rings on a fake GPU; each process has its own driver.
+
+    Args:
+        folder: the fake GPU.
+        driver: of another one.
+    """
 
     no_memory = "bytes are free"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, driver: RealDriver | None = None) -> None:
+        self.stream = STREAM
+        self._driver = driver
         self.folder = str(folder)
         self._folder = folder
         self._arenas: dict[int, Arenas] = {}
@@ -75,7 +100,7 @@ class GpuPlace:
 
     def arenas(self, process: int) -> Arenas:
         if process not in self._arenas:
-            self._arenas[process] = Arenas(FakeDriver(self._folder), patience=5.0)
+            self._arenas[process] = Arenas(self._driver or FakeDriver(self._folder), patience=5.0)
         return self._arenas[process]
 
     def ring(self, slots: int, layout: Any = None, process: int = 0) -> CudaRing:
@@ -88,20 +113,20 @@ class GpuPlace:
         return self.opener(1)(ring.hello(), [os.dup(fd) for fd in ring.descriptors()])
 
     def fill(self, frame: DeviceFrame, value: int) -> None:
-        frame.await_free(STREAM)
+        frame.await_free(self.stream)
         driver, layout = driver_of(frame), frame.layout
         for number, plane in enumerate(frame.picture.planes):
             rows, row = layout.rows(number)
             data = np.full((rows, row // plane.itemsize), value, plane.dtype).view(np.uint8)
-            driver.store(plane.pointer, plane.pitch, data, STREAM)
+            driver.store(plane.pointer, plane.pitch, data, self.stream)
         for pointer, channels in ((frame.crops, 4), (frame.originals, 3)):
             values = np.full((1, layout.faces * layout.crop_size**2 * channels), value, "float32")
             if values.size:
-                driver.store(pointer, values.nbytes, values.view(np.uint8), STREAM)
-        frame.mark_filled(STREAM)
+                driver.store(pointer, values.nbytes, values.view(np.uint8), self.stream)
+        frame.mark_filled(self.stream)
 
     def samples(self, frame: DeviceFrame) -> list[NDArray[Any]]:
-        frame.await_filled(STREAM)
+        frame.await_filled(self.stream)
         return self.look(frame)
 
     def look(self, frame: DeviceFrame) -> list[NDArray[Any]]:
@@ -110,22 +135,22 @@ class GpuPlace:
         found = []
         for number, plane in enumerate(frame.picture.planes):
             rows, row = layout.rows(number)
-            seen = driver.load(plane.pointer, plane.pitch, row, rows, STREAM)
+            seen = driver.load(plane.pointer, plane.pitch, row, rows, self.stream)
             found.append(seen.view(plane.dtype))
         if layout.faces:
             nbytes = layout.faces * layout.crop_size**2 * 4 * 4
-            found.append(driver.load(frame.crops, nbytes, nbytes, 1, STREAM).view("float32"))
+            found.append(driver.load(frame.crops, nbytes, nbytes, 1, self.stream).view("float32"))
         return found
 
     def add(self, frame: DeviceFrame, value: int) -> None:
-        frame.await_filled(STREAM)
+        frame.await_filled(self.stream)
         luma = self.look(frame)[0] + value
         plane = frame.picture.planes[0]
-        driver_of(frame).store(plane.pointer, plane.pitch, luma.view(np.uint8), STREAM)
-        frame.mark_filled(STREAM)
+        driver_of(frame).store(plane.pointer, plane.pitch, luma.view(np.uint8), self.stream)
+        frame.mark_filled(self.stream)
 
     def done(self, frame: DeviceFrame) -> None:
-        frame.mark_free(STREAM)
+        frame.mark_free(self.stream)
 
     def used(self) -> tuple[int, int]:
         """(bytes, events) of the GPU that are taken."""
@@ -141,8 +166,8 @@ class GpuPlace:
 Place = HostPlace | GpuPlace
 
 
-def driver_of(frame: DeviceFrame) -> FakeDriver:
-    """The fake driver of the process that a frame belongs to."""
+def driver_of(frame: DeviceFrame) -> FakeDriver | RealDriver:
+    """The driver of the process that a frame belongs to, as tests have it."""
     driver = frame._driver
-    assert isinstance(driver, FakeDriver)
+    assert isinstance(driver, FakeDriver | RealDriver)
     return driver
