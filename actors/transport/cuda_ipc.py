@@ -147,6 +147,10 @@ class Arena:
 class CudaRing(SlotRing[DeviceFrame]):
     """Slots of one layout in an arena. The arena outlives it."""
 
+    _last_first = False
+    # A slot comes back when its last read was asked for. The one that came back last would make the
+    # next frame wait for that read while others have been free for long.
+
     def __init__(self, fd: int, layout: DeviceLayout, slots: int, arena: Arena) -> None:
         """Maps the host memory behind ``fd`` and owns the descriptor from now on."""
         self.fd = fd
