@@ -11,8 +11,11 @@ import gc
 import os
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import av
 import numpy as np
@@ -42,6 +45,7 @@ from actors.hashes import frame_hash
 from actors.lane_gpu import LaneGpu
 from actors.prober import probe
 from actors.segments import read_segment
+from actors.transport.chain import Chain
 from actors.transport.cuda_ipc import Arenas, CudaRing
 from actors.transport.libcuda import LibCuda
 from kernels.picture import Picture, PictureFormat
@@ -124,7 +128,6 @@ class Lane:
     def close(self) -> None:
         self.arenas.close()
         self.gpu.close()
-        gc.collect()
         assert (self.driver.used(), self.driver.events()) == (0, 0)
 
 
@@ -162,11 +165,11 @@ def test_pictures_on_the_gpu_are_those_of_the_cpu(
     fmt = picture_format(index)
     ring = lane.ring(route.layout(fmt, 0, 0))
     found = []
-    for frame in lane.decoder(route, index).decode(3, 14, ring):
+    for frame in lane.decoder(route, index).decode(3, 9, ring):
         picture = Picture(format=fmt, planes=tuple(lane.planes(frame)))
         found.append((frame.handle.pts, frame_hash(picture)))
         ring.release(frame.handle.slot)
-    assert found == by_cpu(index, 3, 14)
+    assert found == by_cpu(index, 3, 9)
     ring.close()
 
 
@@ -209,8 +212,8 @@ def test_a_chunk_by_any_route_is_the_chunk_of_the_cpu(
     lane: Lane, films: dict[str, VideoIndex], tmp_path: Path, name: str, how: str
 ) -> None:
     index, route = films[name], ROUTES[how]
-    found = render(lane, route, index, tmp_path / "gpu.mp4", 4, 15)
-    wanted = render_by_cpu(index, tmp_path / "cpu.mp4", 4, 15)
+    found = render(lane, route, index, tmp_path / "gpu.mp4", 4, 10)
+    wanted = render_by_cpu(index, tmp_path / "cpu.mp4", 4, 10)
     assert (found.frames, found.first_pts) == (wanted.frames, wanted.first_pts)
     assert read_segment(found.path).pts == read_segment(wanted.path).pts
     assert pictures(found.path) == pictures(wanted.path)
@@ -221,11 +224,62 @@ def test_a_chunk_by_any_route_is_the_chunk_of_the_cpu(
     assert len({part.extradata_sha256 for part in (found, *parts)}) == 1
 
 
+@pytest.mark.parametrize("how", ["nvdec-nvenc", "upload-download"])
+def test_a_chunk_passes_three_processes(
+    films: dict[str, VideoIndex], tmp_path: Path, how: str
+) -> None:
+    """Decoder, compute and encoder each have a driver, streams and the arena of their own; they are
+    threads here, real processes in test_cuda_ipc."""
+    index, route = films["420.mp4"], ROUTES[how]
+    layout = route.layout(picture_format(index), 0, 0)
+    name, path = uuid4().hex, tmp_path / "gpu.mp4"
+
+    def process(position: int) -> tuple[int, int]:
+        lane = Lane(tmp_path / "gpu")
+        opener = lane.arenas.open
+        with (
+            Chain(name, position, 3, patience=30.0, open_ring=opener) as chain,
+            ExitStack() as ends,
+        ):
+            ring = chain.open(lambda: lane.ring(layout))
+            if chain.first:
+                frames = lane.decoder(route, index).decode(4, 10, ring)
+            else:
+                frames = chain.frames()
+            encoder = None
+            if chain.last:
+                encoder = gpu_encoder(route, index, SETTINGS, path, gpu=lane.gpu)
+                ends.enter_context(encoder)
+            for frame in frames:
+                if encoder is not None:
+                    encoder.encode(frame)
+                elif not chain.first:
+                    lane.compute(frame)
+                chain.pass_on(frame)
+            chain.end()
+            if encoder is not None:
+                encoder.close()
+        lane.arenas.close()
+        lane.gpu.close()
+        return lane.gpu.transfers.uploads, lane.gpu.transfers.downloads
+
+    with ThreadPoolExecutor(3) as pool:
+        counts = list(pool.map(process, range(3)))
+    wanted = render_by_cpu(index, tmp_path / "cpu.mp4", 4, 10)
+    assert pictures(str(path)) == pictures(wanted.path)
+    up, down = route.transfers
+    copies = 1 if route.semi_planar else 3
+    assert counts == [(6 * copies * up, 0), (0, 0), (0, 6 * copies * down)]
+    gc.collect()
+    left = FakeDriver(tmp_path / "gpu")
+    assert (left.used(), left.events()) == (0, 0)
+
+
 @pytest.mark.parametrize("how", ROUTES)
 def test_pictures_cross_to_the_host_as_often_as_the_route_says(
     lane: Lane, films: dict[str, VideoIndex], tmp_path: Path, how: str
 ) -> None:
-    index, route, frames = films["420.mp4"], ROUTES[how], 11
+    index, route, frames = films["420.mp4"], ROUTES[how], 6
     render(lane, route, index, tmp_path / "gpu.mp4", 4, 4 + frames)
     counted = lane.gpu.transfers
     nbytes = picture_format(index).nbytes
@@ -307,7 +361,7 @@ def test_planted_a_decoder_that_does_not_wait_for_the_encoder(
 ) -> None:
     monkeypatch.setattr(DeviceFrame, "await_free", lambda frame, stream: None)
     with pytest.raises(Fault, match="still reads"):
-        render(lane, ROUTES["nvdec-nvenc"], films["420.mp4"], tmp_path / "gpu.mp4", 4, 15)
+        render(lane, ROUTES["nvdec-nvenc"], films["420.mp4"], tmp_path / "gpu.mp4", 4, 10)
     lane.driver.synchronize()
 
 
@@ -518,7 +572,7 @@ def test_a_gpu_decodes_what_the_cpu_does(
     assert route.decode == ("nvdec" if name == "420.mp4" else "upload"), route.reasons
     ring = arenas.ring(route.layout(fmt, 0, 0), 3)
     found = []
-    for frame in gpu_decoder(route, index, real).decode(3, 14, ring):
+    for frame in gpu_decoder(route, index, real).decode(3, 9, ring):
         planes = []
         for number, rows in enumerate(real.download(frame)):
             samples = rows.copy().view(fmt.dtype) >> frame.picture.shift
@@ -527,7 +581,7 @@ def test_a_gpu_decodes_what_the_cpu_does(
         picture = Picture(format=fmt, planes=tuple(planes))
         found.append((frame.handle.pts, frame_hash(picture)))
         ring.release(frame.handle.slot)
-    assert found == by_cpu(index, 3, 14)
+    assert found == by_cpu(index, 3, 9)
     ring.close()
     arenas.close()
 
