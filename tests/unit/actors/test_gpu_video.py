@@ -26,6 +26,7 @@ from av.container import InputContainer
 from av.video.frame import CudaContext, VideoFrame
 
 from actors import dlpack
+from actors.codecs import encoder_pix_fmt
 from actors.decoder import Decoder
 from actors.device_frames import DeviceFrame, DeviceLayout
 from actors.encoder import EncodedSegment, Encoder
@@ -447,6 +448,11 @@ def test_the_route_is_the_fastest_that_works(lane: Lane, films: dict[str, VideoI
     assert route("odd.mkv", "h264_nvenc", no_nvdec="unasked")[:2] == ("upload", "download")
     cpu = video_route(films["420.mp4"], SETTINGS, None)
     assert (cpu.decode, cpu.encode, cpu.transfers) == ("cpu", "cpu", (0, 0))
+
+
+def test_ten_bits_go_to_nvenc_as_p010(films: dict[str, VideoIndex]) -> None:
+    for codec in ("h264_nvenc", "hevc_nvenc"):
+        assert encoder_pix_fmt(films["420-10.mp4"], EncoderSettings(codec=codec)) == "p010le"
 
 
 def test_an_encoder_is_tried_by_encoding(lane: Lane) -> None:
