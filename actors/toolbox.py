@@ -17,6 +17,7 @@ from actors.face_networks import (
     build_landmarker,
 )
 from actors.fairface import FairFace
+from actors.gpu import OpenGpu, open_gpu
 from actors.hand_landmarker import HandLandmarker
 from actors.inference.networks import open_network
 from actors.inference.runtime import Runtime
@@ -24,16 +25,21 @@ from actors.landmarker import FaceLandmarker, Landmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
 from actors.neural_tools import NeuralTools
+from actors.nvtx import open_ranges
 from actors.palms import PalmDetector
+from actors.profiler import Profiler
 from actors.recognizer import Embedder, Recognizer
 from actors.sources import load_sources
 from actors.swap_memory import SwapMemory
 from actors.swap_needs import check_swap
 from actors.swapper import FaceSwapper
 from actors.waiting_swapper import WaitingSwapper
+from kernels.api import Kernels
 from kernels.cpu import CpuKernels
+from kernels.cuda.backend import CudaKernels
 from kernels.mesh.unwrap import Unwrapper
 from scheduler.detection import DetectorSettings, LandmarkerSettings
+from scheduler.devices import CPU, on_gpu
 from scheduler.jobs import MESH_SWAPPER, SwapSettings
 
 DETECTOR: Final = "face_detection_full_range"
@@ -63,26 +69,46 @@ class LaneKit:
     gains nothing (docs/neural-swappers.md)."""
     patience: float = 300.0
     """Seconds of silence after which a stage takes its neighbour for hung."""
+    nvtx: bool = False
+    """Name the parts of the work in the time line of NVIDIA's profilers."""
 
 
 class Toolbox:
     """The tools of one process, kept for its life; a source face as long as the job's is the same.
 
+    Args:
+        kit: settings of the process.
+        device: of the jobs that these tools are for.
+        open_gpu: the process's GPU, when it is first needed.
+
     Raises (when a tool is first used):
+        DeviceUnavailable: there is no such device.
         ModelError: a network is not there or damaged.
         InputError: a source picture cannot be used.
     """
 
-    def __init__(self, kit: LaneKit) -> None:
+    def __init__(self, kit: LaneKit, device: str = CPU, open_gpu: OpenGpu = open_gpu) -> None:
         self.kit = kit
+        self._device = device
+        self._open_gpu = open_gpu
+        self.profiler = Profiler(ranges=open_ranges() if kit.nvtx else None)
         self._swappers: tuple[tuple[SwapSettings, int, int], list[FaceSwapper]] | None = None
         self.swaps = SwapMemory()
         self._detectors: dict[DetectorSettings, Detector] = {}
         self._landmarkers: dict[LandmarkerSettings, Landmarker] = {}
 
+    def on(self, device: str) -> Toolbox:
+        """The tools of jobs for a device: these, or new ones in their place."""
+        return self if device == self._device else Toolbox(self.kit, device, self._open_gpu)
+
     @cached_property
-    def kernels(self) -> CpuKernels:
-        return CpuKernels()
+    def kernels(self) -> Kernels:
+        if not on_gpu(self._device):
+            return CpuKernels()
+        gpu = self._open_gpu(self.kit.cache_dir)
+        if gpu.clock is not None:
+            self.profiler.watch(gpu.clock)
+        return CudaKernels(gpu.device)
 
     @cached_property
     def detector(self) -> FaceDetector:
@@ -182,7 +208,7 @@ class Toolbox:
         return swappers
 
     def _network(self, name: str) -> Runtime:
-        return open_network(self._store, name, threads=self.kit.threads)
+        return open_network(self._store, name, threads=self.kit.threads, device=self._device)
 
     def _model(self, name: str) -> Path:
         return self._store.path(name)

@@ -268,7 +268,7 @@ def check_gpu(device_nodes: Iterable[str], driver: str | None) -> Finding:
     return Finding(
         check="gpu",
         verdict=Verdict.OK,
-        found=f"{len(gpus)} NVIDIA GPUs, {driver}; this release renders on the CPU",
+        found=f"{len(gpus)} NVIDIA GPUs, {driver}; work on them with --device cuda (docs/gpu.md)",
     )
 
 

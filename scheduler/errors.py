@@ -99,6 +99,12 @@ class EncoderUnavailable(InputError):
     code = "encoder.unavailable"
 
 
+class DeviceUnavailable(InputError):
+    """A job is for a device that this machine does not have, or cannot use."""
+
+    code = "device.unavailable"
+
+
 class LandmarksUnfit(InputError):
     """The landmarker gives other points than the swapper wears."""
 

@@ -134,7 +134,7 @@ def segment(events: list[ExecutorEvent]) -> Segment:
     done = events[-1]
     assert isinstance(done, TaskDone)
     assert isinstance(done.result, Segment)
-    return replace(done.result, cpu_ms={}, path="")
+    return replace(done.result, times={}, path="")
 
 
 def segments(task: RenderTask) -> list[str]:

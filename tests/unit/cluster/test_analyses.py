@@ -20,6 +20,7 @@ from scheduler.jobs import (
     PortraitSettings,
     SwapSettings,
 )
+from scheduler.timing import Spent
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, to_table
 
 NOBODY = PortraitSettings()
@@ -50,7 +51,7 @@ def analysis(
         frames=frames,
         faces=0,
         hands_path=str(folder / f"{chunk}.hands.parquet") if hands else "",
-        cpu_ms={"decoder": 1.0},
+        times={"decoder": Spent(calls=1, cpu_ms=1.0)},
         portraits_path=str(folder / f"{chunk}.portraits.parquet") if portraits else "",
     )
 

@@ -89,9 +89,7 @@ def service(lanes: Executor, **options: Callable[..., object]) -> JobService:
 
 def lie(task: LaneTask) -> Analysis:
     frames = task.chunk.frames - 1
-    return Analysis(
-        chunk=task.chunk.index, faces_path="", frames_path="", frames=frames, faces=0, cpu_ms={}
-    )
+    return Analysis(chunk=task.chunk.index, faces_path="", frames_path="", frames=frames, faces=0)
 
 
 def test_a_lane_that_loses_a_frame_has_as_many_tries_as_one_that_fails(
