@@ -14,7 +14,7 @@ from actors.profiler import DeviceClock
 from kernels.cuda.cupy_device import CupyDevice, NoGpuError
 from kernels.cuda.device import Device
 from kernels.cuda.nvrtc import NvrtcError
-from scheduler.errors import DeviceUnavailable
+from scheduler.errors import GpuUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ def open_gpu(cache_dir: Path) -> Gpu:
     """The process's GPU, by CuPy.
 
     Raises:
-        DeviceUnavailable: no CuPy, no driver, no GPU, or no machine code for it.
+        GpuUnavailable: no CuPy, no driver, no GPU, or no machine code for it.
     """
     try:
         device = CupyDevice(cache_dir / "cubins")
@@ -44,9 +44,9 @@ def open_gpu(cache_dir: Path) -> Gpu:
     return Gpu(device=device, clock=device)
 
 
-def no_gpu(found: str) -> DeviceUnavailable:
+def no_gpu(found: str) -> GpuUnavailable:
     """The one error of a job for a GPU where there is none to be used."""
-    return DeviceUnavailable(
+    return GpuUnavailable(
         found,
         "an NVIDIA GPU with its driver, and CuPy (pip install 'swapfarm[cuda13]', or [cuda12] "
         "for drivers before 580)",

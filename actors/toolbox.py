@@ -82,7 +82,7 @@ class Toolbox:
         open_gpu: the process's GPU, when it is first needed.
 
     Raises (when a tool is first used):
-        DeviceUnavailable: there is no such device.
+        GpuUnavailable: there is no such device.
         ModelError: a network is not there or damaged.
         InputError: a source picture cannot be used.
     """

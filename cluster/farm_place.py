@@ -170,7 +170,7 @@ def keep(plan: FarmPlan) -> None:
 
     Raises:
         ClusterUnreachable: another keeper holds the folder, or Ray does not start.
-        DeviceUnavailable: lanes are to have GPUs, and there is none.
+        GpuUnavailable: lanes are to have GPUs, and there is none.
     """
     ended = threading.Event()
 

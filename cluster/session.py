@@ -199,7 +199,7 @@ class Session:
         # Ray turns its token check on by itself; with a token at hand it writes none to ~/.ray.
         own_token()
         try:
-            with _ray_starts(), _on_loopback(), _shown(gpus):
+            with _ray_starts(), _on_loopback(), gpus_shown(gpus):
                 ray.init(
                     address="local",
                     num_cpus=cpus,
@@ -258,7 +258,7 @@ def own_gpus(wanted: Sequence[str] = ()) -> tuple[str, ...]:
         wanted: numbers or UUIDs of some; none: all.
 
     Raises:
-        DeviceUnavailable: there is none, or a wanted one is not there.
+        GpuUnavailable: there is none, or a wanted one is not there.
     """
     gpus = machine_gpus()
     visible = os.environ.get(_VISIBLE)
@@ -276,7 +276,7 @@ def own_gpus(wanted: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _shown(gpus: tuple[str, ...]) -> Iterator[None]:
+def gpus_shown(gpus: tuple[str, ...]) -> Iterator[None]:
     """Ray gives lanes the names that it finds in this variable when it starts."""
     before = os.environ.get(_VISIBLE)
     if gpus:

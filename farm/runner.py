@@ -120,7 +120,7 @@ class Lanes:
 
         Raises:
             ClusterUnreachable: there is no Ray to be had.
-            DeviceUnavailable: there is no GPU to be had.
+            GpuUnavailable: there is no GPU to be had.
             SettingInvalid: GPUs are named where they cannot be chosen.
         """
         options = self._options

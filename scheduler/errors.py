@@ -99,10 +99,10 @@ class EncoderUnavailable(InputError):
     code = "encoder.unavailable"
 
 
-class DeviceUnavailable(InputError):
-    """A job is for a device that this machine does not have, or cannot use."""
+class GpuUnavailable(InputError):
+    """A GPU, its driver or a package for it is not there, or is not the one that was named."""
 
-    code = "device.unavailable"
+    code = "gpu.unavailable"
 
 
 class LandmarksUnfit(InputError):

@@ -77,7 +77,7 @@ def open_network(store: ModelStore, name: str, *, threads: int = 1, device: str 
         device: of the job (``scheduler.devices``); quantised files run on processors in any case.
 
     Raises:
-        DeviceUnavailable: ONNX Runtime cannot use the device.
+        GpuUnavailable: ONNX Runtime cannot use the device.
         ModelError: the file is missing or no network.
         SettingInvalid: a quantised file, and no OpenVINO.
     """

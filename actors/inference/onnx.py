@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from actors.inference.batches import in_ones
 from actors.inference.ort import onnxruntime
 from actors.inference.runtime import TensorSpec, unloadable
-from scheduler.errors import DeviceUnavailable
+from scheduler.errors import GpuUnavailable
 
 DTYPES: Final = {
     "tensor(float)": "float32",
@@ -62,7 +62,7 @@ class Onnx:
         last bits, as cuDNN chooses its algorithms by shape.
 
         Raises:
-            DeviceUnavailable: this ONNX Runtime has no CUDA, or finds no GPU.
+            GpuUnavailable: this ONNX Runtime has no CUDA, or finds no GPU.
             ModelCorrupt: the file is missing or not a network.
         """
         if GPU_PROVIDER not in onnxruntime.get_available_providers():
@@ -118,8 +118,8 @@ def _session(path: Path, threads: int, providers: list[Any]) -> Any:
         raise unloadable(path, "ONNX", error) from error
 
 
-def _without_cuda(found: str) -> DeviceUnavailable:
-    return DeviceUnavailable(
+def _without_cuda(found: str) -> GpuUnavailable:
+    return GpuUnavailable(
         found,
         "ONNX Runtime for CUDA, for networks on the GPU",
         "install onnxruntime-gpu in the place of onnxruntime (docs/gpu.md), see what `farm doctor` "

@@ -16,7 +16,7 @@ from actors.models import ModelStore
 from actors.toolbox import LaneKit, Toolbox
 from cluster.inline import InlineExecutor
 from cluster.service import JobService
-from scheduler.errors import DeviceUnavailable
+from scheduler.errors import GpuUnavailable
 from scheduler.jobs import EncoderSettings, JobSpec, JobSummary, SwapSettings
 from tests.integration.films import planes, trim
 from tests.support.cuda_device import Devices
@@ -152,7 +152,7 @@ def test_without_a_gpu_a_job_for_one_ends_with_one_clear_error(
 ) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     spec = job(film, samples["astronaut"], tmp_path / "run", "cuda")
-    with pytest.raises(DeviceUnavailable, match="CuPy cannot be imported") as caught:
+    with pytest.raises(GpuUnavailable, match="CuPy cannot be imported") as caught:
         run(spec, Toolbox(kit))
-    assert caught.value.code == "device.unavailable"
+    assert caught.value.code == "gpu.unavailable"
     assert "farm doctor" in caught.value.next_step

@@ -9,7 +9,7 @@ import pytest
 
 from cluster.gpus import chosen, listed, machine_gpus, memory_bytes
 from cluster.session import own_gpus
-from scheduler.errors import DeviceUnavailable
+from scheduler.errors import GpuUnavailable
 
 WHOLE = """\
 GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-11111111-2222-3333-4444-555555555555)
@@ -63,14 +63,14 @@ def test_which_gpus_lanes_get() -> None:
 def test_no_gpu_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("cluster.session.machine_gpus", lambda: ())
-    with pytest.raises(DeviceUnavailable, match="no NVIDIA GPU is visible") as caught:
+    with pytest.raises(GpuUnavailable, match="no NVIDIA GPU is visible") as caught:
         own_gpus()
-    assert caught.value.code == "device.unavailable"
+    assert caught.value.code == "gpu.unavailable"
     assert "farm doctor" in caught.value.next_step
     monkeypatch.setattr("cluster.session.machine_gpus", lambda: listed(CUT))
-    with pytest.raises(DeviceUnavailable, match="no GPU 7 among"):
+    with pytest.raises(GpuUnavailable, match="no GPU 7 among"):
         own_gpus(("7",))
     assert len(own_gpus()) == 3
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(DeviceUnavailable, match="CUDA_VISIBLE_DEVICES is ''"):
+    with pytest.raises(GpuUnavailable, match="CUDA_VISIBLE_DEVICES is ''"):
         own_gpus()
