@@ -40,7 +40,7 @@ def open_gpu(cache_dir: Path) -> Gpu:
     try:
         device = CupyDevice(cache_dir / "cubins")
     except (NoGpuError, NvrtcError) as error:
-        raise no_gpu(str(error)) from error
+        raise no_gpu(str(error).partition(". Next:")[0]) from error
     return Gpu(device=device, clock=device)
 
 

@@ -231,6 +231,8 @@ def lanes_of(options: FarmOptions) -> int:
     """How many lanes a job gets on this machine, without asking Ray."""
     if not options.ray:
         return 1
+    if on_gpu(options.device):
+        return options.lanes or max(len(options.gpus or machine_gpus()), 1)
     return choose_layout(len(os.sched_getaffinity(0)), lanes=options.lanes)[0]
 
 
