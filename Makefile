@@ -27,7 +27,7 @@ test: check
 	scripts/test
 
 test-gpu: $(STAMP)
-	$(PIP) install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev,$(CUDA)]'
+	$(PIP) install --quiet --constraint constraints.txt 'swapfarm[$(CUDA)-lean]'
 	FAIL_WITHOUT_CUDA=1 scripts/test -m cuda
 
 check: $(STAMP)

@@ -10,8 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Final
@@ -20,31 +18,15 @@ import psutil
 from packaging.requirements import Requirement
 
 from farm.config import Settings
+from farm.finding import Finding, Verdict
+from farm.gpu_driver import driver_version
+from farm.gpu_packages import GpuMachine, check_gpu_packages, installed_versions
 from scheduler.jobs import EncoderSettings
 from scheduler.output import SOFTWARE_ENCODERS
 
 GIB: Final = 1 << 30
 ENCODERS: Final = {name: name == EncoderSettings().codec for name in SOFTWARE_ENCODERS}
 """Encoders that need no device; True: the default."""
-
-
-class Verdict(StrEnum):
-    """What a check says."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one check saw."""
-
-    check: str
-    verdict: Verdict
-    found: str
-    next_step: str = ""
-    """What to do; empty when the verdict is ok."""
 
 
 def check_python(running: tuple[int, int, int]) -> Finding:
@@ -254,7 +236,7 @@ def _through_abstract_socket(descriptor: int, size: int) -> bytes:
 
 
 def check_gpu(device_nodes: Iterable[str], driver: str | None) -> Finding:
-    """NVIDIA device nodes (``nvidia0``, ...) and the driver's own version line."""
+    """NVIDIA device nodes (``nvidia0``, ...) and the driver's version."""
     gpus = sorted(device_nodes)
     if not gpus:
         return Finding(check="gpu", verdict=Verdict.OK, found="no GPU: CPU path")
@@ -268,7 +250,7 @@ def check_gpu(device_nodes: Iterable[str], driver: str | None) -> Finding:
     return Finding(
         check="gpu",
         verdict=Verdict.OK,
-        found=f"{len(gpus)} NVIDIA GPUs, {driver}; work on them with --device cuda (docs/gpu.md)",
+        found=f"{len(gpus)} NVIDIA GPUs, driver {driver}; used with --device (docs/gpu.md)",
     )
 
 
@@ -294,15 +276,6 @@ def cgroup_limits(
             limit = (place / "memory.max").read_text().strip()
             memory += [] if limit == "max" else [int(limit)]
     return min(cores, default=None), min(memory, default=None)
-
-
-def nvidia_driver(version_file: Path = Path("/proc/driver/nvidia/version")) -> str | None:
-    """The driver's version as its kernel module says, e.g. "driver 570.86"; None without one."""
-    if not version_file.is_file():
-        return None
-    words = version_file.read_text().split()
-    numbers = (word for word in words if word[0].isdigit() and "." in word)
-    return f"driver {next(numbers, 'of unknown version')}"
 
 
 def import_trouble(module: str) -> str | None:
@@ -348,4 +321,13 @@ def examine(settings: Settings, models: Mapping[str, str | None]) -> Iterator[Fi
         wanted = 5 * GIB if name == "disk" else GIB // 2
         yield check_space(name, place, shutil.disk_usage(place).free, wanted)
     yield check_shared_memory()
-    yield check_gpu((node.name for node in Path("/dev").glob("nvidia[0-9]*")), nvidia_driver())
+    nodes, driver = [node.name for node in Path("/dev").glob("nvidia[0-9]*")], driver_version()
+    yield check_gpu(nodes, driver)
+    yield from check_gpu_packages(
+        GpuMachine(
+            installed=installed_versions(),
+            requirements=tuple(requires("swapfarm") or ()),
+            gpus=len(nodes),
+            driver=driver,
+        )
+    )

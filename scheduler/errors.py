@@ -328,6 +328,12 @@ class HandleForeign(LaneError):
     code = "lane.handle-foreign"
 
 
+class GpuFailed(LaneError):
+    """A GPU or its driver refused what was asked of it."""
+
+    code = "lane.gpu"
+
+
 class AttemptsExhausted(LaneError):
     """A task failed for passing reasons as often as the job allows."""
 

@@ -35,7 +35,7 @@ class LiteRt:
 
     @classmethod
     def load(cls, path: Path, *, threads: int = 1) -> Self:
-        """See ``Runtime.load``."""
+        """See ``FileRuntime.load``."""
         try:
             content = path.read_bytes()
             with cls._without_greeting():

@@ -73,7 +73,7 @@ def open_network(store: ModelStore, name: str, *, threads: int = 1, device: str 
     Args:
         store: has its file.
         name: in the registry, of ``file_name``.
-        threads: see ``Runtime.load``.
+        threads: see ``FileRuntime.load``.
         device: of the job (``scheduler.devices``); quantised files run on processors in any case.
 
     Raises:

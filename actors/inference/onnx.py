@@ -51,7 +51,7 @@ class Onnx:
 
     @classmethod
     def load(cls, path: Path, *, threads: int = 1) -> Self:
-        """See ``Runtime.load``."""
+        """See ``FileRuntime.load``."""
         return cls(_session(path, threads, ["CPUExecutionProvider"]))
 
     @classmethod

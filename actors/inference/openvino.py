@@ -42,7 +42,7 @@ class OpenVino:
 
     @classmethod
     def load(cls, path: Path, *, threads: int = 1) -> Self:
-        """See ``Runtime.load``.
+        """See ``FileRuntime.load``.
 
         Raises:
             SettingInvalid: OpenVINO is not installed.

@@ -44,15 +44,6 @@ class Runtime(Protocol):
     ``threads``.
     """
 
-    @classmethod
-    def load(cls, path: Path, *, threads: int = 1) -> Self:
-        """Read a network from a file.
-
-        Raises:
-            ModelCorrupt: the file is missing or not a network of this runtime's format.
-        """
-        ...
-
     @property
     def inputs(self) -> tuple[TensorSpec, ...]: ...
 
@@ -67,5 +58,18 @@ class Runtime(Protocol):
 
         Returns:
             One array [n, *shape] for each of ``self.outputs``; the caller owns them.
+        """
+        ...
+
+
+class FileRuntime(Runtime, Protocol):
+    """A runtime that needs nothing but a file and a CPU."""
+
+    @classmethod
+    def load(cls, path: Path, *, threads: int = 1) -> Self:
+        """Read a network from a file.
+
+        Raises:
+            ModelCorrupt: the file is missing or not a network of this runtime's format.
         """
         ...

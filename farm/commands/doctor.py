@@ -11,7 +11,8 @@ from rich.text import Text
 
 from actors.models import ModelStore
 from farm.config import Settings
-from farm.doctor import Finding, Verdict, examine
+from farm.doctor import examine
+from farm.finding import Finding, Verdict
 from farm.progress import printable
 
 STYLES: Final = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}

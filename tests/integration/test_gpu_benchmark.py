@@ -1,4 +1,4 @@
-"""benchmarks/gpu.py: the program works, shows no figures that are nobody's, and says what it lacks."""
+"""benchmarks/gpu.py: it works, shows no figures that are nobody's, and says what it lacks."""
 
 from __future__ import annotations
 

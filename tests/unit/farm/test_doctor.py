@@ -7,8 +7,6 @@ from farm.config import Settings
 from farm.doctor import (
     ENCODERS,
     GIB,
-    Finding,
-    Verdict,
     cgroup_limits,
     check_cores,
     check_encoders,
@@ -23,8 +21,8 @@ from farm.doctor import (
     check_writable,
     examine,
     import_trouble,
-    nvidia_driver,
 )
+from farm.finding import Finding, Verdict
 
 OK, WARN, FAIL = Verdict.OK, Verdict.WARN, Verdict.FAIL
 
@@ -128,14 +126,7 @@ def test_gpu() -> None:
     assert check_gpu([], None).found == "no GPU: CPU path"
     assert judged(check_gpu([], None)) is OK
     assert judged(check_gpu(["nvidia0"], None)) is WARN
-    assert judged(check_gpu(["nvidia0", "nvidia1"], "driver 570.86")) is OK
-
-
-def test_the_driver_says_its_version(tmp_path: Path) -> None:
-    file = tmp_path / "version"
-    assert nvidia_driver(file) is None
-    file.write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.10  Release\n")
-    assert nvidia_driver(file) == "driver 570.86.10"
+    assert judged(check_gpu(["nvidia0", "nvidia1"], "570.86")) is OK
 
 
 def test_models() -> None:
