@@ -136,7 +136,16 @@ def colour_transfer(
         light = tables.to_linear(np.clip(picture, 0, 1)).astype(np.float64)
         mean = (light * share).sum((0, 1))
         moments.append((mean, np.sqrt((np.square(light - mean) * share).sum((0, 1)))))
-    (mean_a, spread_a), (mean_b, spread_b) = moments
+    return matched(*moments[0], *moments[1])
+
+
+def matched(
+    mean_a: NDArray[np.float64],
+    spread_a: NDArray[np.float64],
+    mean_b: NDArray[np.float64],
+    spread_b: NDArray[np.float64],
+) -> Transfer:
+    """Gain (0.5 to 2) and bias [2, 3] that give b the mean and spread of a, [3] each."""
     gain = np.clip(spread_a / np.maximum(spread_b, 1e-4), 0.5, 2.0)
     return np.stack([gain, mean_a - gain * mean_b])
 

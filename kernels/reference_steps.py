@@ -111,11 +111,11 @@ def flow_blend(
     """
     h, w = change.shape[:2]
     y, x = np.mgrid[:h, :w].astype(np.float64)
-    step = _enlarged(flow, (h, w)) * (w / flow.shape[1], h / flow.shape[0])
-    difference = _catmull_rom(before, x + step[..., 0], y + step[..., 1]) - change
+    step = enlarged(flow, (h, w)) * (w / flow.shape[1], h / flow.shape[0])
+    difference = catmull_rom(before, x + step[..., 0], y + step[..., 1]) - change
     padded = np.pad(difference, [(1, 1), (1, 1), (0, 0)], mode="reflect")
     mean = sum(padded[j : j + h, i : i + w] for j in range(3) for i in range(3)) / 9
-    shares = [_enlarged(each[..., None], (h, w)) for each in (weight, weight, weight, edge)]
+    shares = [enlarged(each[..., None], (h, w)) for each in (weight, weight, weight, edge)]
     settled = change + mean * np.concatenate(shares, -1)
     whole = np.concatenate([original, np.zeros((h, w, 1))], -1)
     return settled, np.clip(settled + whole, 0, 1)
@@ -133,7 +133,7 @@ def _bilinear(source: Array, at: Array) -> Array:
     return total
 
 
-def _enlarged(picture: Array, size: tuple[int, int]) -> Array:
+def enlarged(picture: Array, size: tuple[int, int]) -> Array:
     """[h, w, c] at more pixels, bilinearly; edges repeat."""
     axes = []
     for length, wanted in zip(picture.shape[:2], size, strict=True):
@@ -144,7 +144,7 @@ def _enlarged(picture: Array, size: tuple[int, int]) -> Array:
     )
 
 
-def _catmull_rom(source: Array, x: Array, y: Array) -> Array:
+def catmull_rom(source: Array, x: Array, y: Array) -> Array:
     """[h, w, c] by the cubic with a = -0.5; zero beyond."""
     base_x, base_y = np.floor(x).astype(int), np.floor(y).astype(int)
     total = np.zeros((*x.shape, source.shape[2]))

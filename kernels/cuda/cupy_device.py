@@ -64,6 +64,29 @@ class CupyDevice:
             self._functions = {name: self._module.get_function(name) for name in SIGNATURES}
         self._textures: dict[Texture, Any] = {}
 
+    @property
+    def stream(self) -> int:
+        """The driver's handle of the stream."""
+        return int(self._stream.ptr)
+
+    @property
+    def context(self) -> int:
+        """The driver's handle of the GPU's primary context."""
+        with self._device:
+            return int(self._cupy.cuda.driver.ctxGetCurrent())
+
+    def wait_for(self, stream: int) -> None:
+        """What is asked from now on is done after what is in another stream by now.
+
+        Args:
+            stream: a handle; 1 and 2 are the legacy and the per-thread default stream.
+        """
+        cuda = self._cupy.cuda
+        with self._device:
+            event = cuda.Event(disable_timing=True)
+            event.record(cuda.ExternalStream(stream, self._device.id))
+            self._stream.wait_event(event)
+
     def reserve(self, nbytes: int) -> CupyMemory:
         with self._device, self._stream:
             # A texture's last row is as wide as the others to the driver.

@@ -4,29 +4,9 @@
 // Bytes at a part of W x H: the change before and now 32*W*H, the original 12*W*H, the new change and
 // crop 32*W*H; flow and weights are smaller. 76*W*H: 256 x 256: 5.0 MB, 1.7 us at 3 TB/s. The five
 // steps one by one would move some 200*W*H. The tile's border costs 27 % more look-ups.
-#include "sampling.cuh"
+#include "motion.cuh"
 
 #define TILE 16
-
-// A small picture [height, width, channels] and how many of its pixels lie on one of the part.
-struct Small {
-    const float* base;
-    int width, height;
-    float across, down;
-    float wide, high;  // the part's pixels to one of its own
-};
-
-__device__ inline float enlarged(const Small& picture, int channels, int channel, int x, int y) {
-    float u = clamped(fmaf((float)x + 0.5f, picture.across, -0.5f), 0.0f, (float)(picture.width - 1));
-    float v = clamped(fmaf((float)y + 0.5f, picture.down, -0.5f), 0.0f, (float)(picture.height - 1));
-    int i = (int)u, j = (int)v;
-    int right = i + 1 < picture.width ? i + 1 : i, lower = j + 1 < picture.height ? j + 1 : j;
-    const float* one = picture.base + (long long)j * picture.width * channels + channel;
-    const float* two = picture.base + (long long)lower * picture.width * channels + channel;
-    float a = mixed(one[i * channels], one[right * channels], u - (float)i);
-    float b = mixed(two[i * channels], two[right * channels], u - (float)i);
-    return mixed(a, b, v - (float)j);
-}
 
 __device__ inline float4 carried(cudaTextureObject_t before, float x, float y) {
     x = clamped(x, -8192.0f, 8192.0f);
@@ -98,4 +78,49 @@ extern "C" __global__ void __launch_bounds__(TILE* TILE)
     const float* own = original + 3 * at;
     crop[at] = make_float4(clamped(now.x + own[0], 0.0f, 1.0f), clamped(now.y + own[1], 0.0f, 1.0f),
                            clamped(now.z + own[2], 0.0f, 1.0f), clamped(now.w, 0.0f, 1.0f));
+}
+
+// How far the change of the frame before, carried to where it belongs, differs from this frame's: of
+// its 3 x 3 mean the means over k x k pixels (k divides 16), of the largest of three channels. The
+// look-ups are those of `flow_blend`, made twice: keeping them would cost 32*W*H.
+extern "C" __global__ void __launch_bounds__(TILE* TILE)
+    flow_amounts(cudaTextureObject_t before, Small flow, const float4* change, int row, int k,
+                 float part, float* amounts, int width, int height) {
+    __shared__ float tile[3][TILE + 2][TILE + 2], means[3][TILE][TILE];
+    int left = blockIdx.x * TILE - 1, top = blockIdx.y * TILE - 1;
+    int thread = threadIdx.y * TILE + threadIdx.x;
+    for (int at = thread; at < (TILE + 2) * (TILE + 2); at += TILE * TILE) {
+        int i = at % (TILE + 2), j = at / (TILE + 2);
+        int x = mirrored(left + i, width), y = mirrored(top + j, height);
+        float4 old = carried(before, fmaf(enlarged(flow, 2, 0, x, y), flow.wide, (float)x),
+                             fmaf(enlarged(flow, 2, 1, x, y), flow.high, (float)y));
+        float4 now = change[(long long)y * row + x];
+        tile[0][j][i] = old.x - now.x;
+        tile[1][j][i] = old.y - now.y;
+        tile[2][j][i] = old.z - now.z;
+    }
+    __syncthreads();
+#pragma unroll
+    for (int c = 0; c < 3; ++c) {
+        float total = 0.0f;
+#pragma unroll
+        for (int j = 0; j < 3; ++j)
+#pragma unroll
+            for (int i = 0; i < 3; ++i) total += tile[c][threadIdx.y + j][threadIdx.x + i];
+        means[c][threadIdx.y][threadIdx.x] = total * 0.11111111f;
+    }
+    __syncthreads();
+    int side = TILE / k, i = threadIdx.x, j = threadIdx.y;
+    int x = blockIdx.x * side + i, y = blockIdx.y * side + j;
+    if (i >= side || j >= side || x >= width / k || y >= height / k) return;
+    float largest = 0.0f;
+#pragma unroll
+    for (int c = 0; c < 3; ++c) {
+        float total = 0.0f;
+        for (int down = 0; down < k; ++down)
+            for (int across = 0; across < k; ++across)
+                total += means[c][j * k + down][i * k + across];
+        largest = fmaxf(largest, fabsf(total));
+    }
+    amounts[(long long)y * (width / k) + x] = largest * part;
 }

@@ -121,7 +121,7 @@ class Grade(ctypes.Structure):
 
 
 class Small(ctypes.Structure):
-    """``struct Small`` of flow.cu: a picture that is enlarged where it is read."""
+    """``struct Small`` of motion.cuh: a picture that is enlarged where it is read."""
 
     _fields_ = (
         ("base", ctypes.c_uint64),
@@ -135,6 +135,16 @@ class Small(ctypes.Structure):
         return cls(
             pointer, width, height, width / to[0], height / to[1], to[0] / width, to[1] / height
         )
+
+
+class Hold(ctypes.Structure):
+    """``struct Hold`` of likeness.cu."""
+
+    _fields_ = (
+        *((name, ctypes.c_float) for name in ("held", "alike", "anomaly", "tau", "trust_slope")),
+        *((name, ctypes.c_float) for name in ("unseen", "worth_slope", "sharpness")),
+        *((name, ctypes.c_int) for name in ("flow", "snap", "out_of_line")),
+    )
 
 
 P, N, L, F = ctypes.c_uint64, ctypes.c_int, ctypes.c_int64, ctypes.c_float
@@ -158,8 +168,25 @@ SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
         "cell_pairs16": _CELL_PAIRS,
     },
     "colour.cu": {"grade": Signature(arguments=(P, Grade, P, P, N, N))},
+    "dense.cu": {
+        "halve_bytes": Signature(arguments=(P, P, N, N, N, N, P, P, N, N)),
+        "halve_floats": Signature(arguments=(P, P, N, N, P, P, N, N)),
+        "follow": Signature(arguments=(P, P, Small, F, P, N, N)),
+        "short_flow": Signature(arguments=(P, N, F, P, N, N)),
+        "move_bytes": Signature(arguments=(P, N, N, N, P, N, N, N)),
+    },
     "flow.cu": {
         "flow_blend": Signature(arguments=(P, Small, Small, Small, P, P, P, P, N, N, N)),
+        "flow_amounts": Signature(arguments=(P, Small, P, N, N, F, P, N, N)),
+    },
+    "likeness.cu": {
+        "likeness": Signature(arguments=(P, P, P, P, Small, P, P, N, N)),
+        "tally": Signature(arguments=(P, P, P, P, N, N)),
+        "hold": Signature(arguments=(P, P, P, P, Hold, P, P, N, N)),
+    },
+    "look.cu": {
+        "look": Signature(arguments=(P, N, N, N, F, P, N, P, N, N)),
+        "colour_moments": Signature(arguments=(P, N, N, P, N, P, P, N, N)),
     },
     "mask.cu": {
         "merge_masks": Signature(arguments=(P, P, P, P, N, F, F, N, P, N, N)),

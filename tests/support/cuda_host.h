@@ -22,6 +22,7 @@
 struct uint3 { unsigned x, y, z; };
 struct uchar2 { unsigned char x, y; };
 struct ushort2 { unsigned short x, y; };
+struct short2 { short x, y; };
 struct float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 inline float2 make_float2(float x, float y) { return {x, y}; }
