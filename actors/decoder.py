@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Generator, Iterator
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+from av.container import InputContainer
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
 
@@ -16,16 +18,22 @@ from actors.frames import Frame
 from scheduler.errors import FramesLost, MediaUnsupported
 from scheduler.media import VideoIndex
 
+F = TypeVar("F")
+F_co = TypeVar("F_co", covariant=True)
 
-class FrameRing(Protocol):
+
+class SlotSource(Protocol[F_co]):
     """Where decoded frames are put."""
 
-    def acquire(self, frame_index: int, pts: int) -> Frame:
+    def acquire(self, frame_index: int, pts: int) -> F_co:
         """A slot for this frame; waits until one is free."""
 
 
-class Decoder:
-    """Decodes any range of one film.
+FrameRing = SlotSource[Frame]
+
+
+class RangeDecoder(ABC, Generic[F]):
+    """Decodes any range of one film: which frames, whatever decodes them and wherever they go.
 
     Args:
         index: of the film, from ``actors.prober.probe``.
@@ -36,10 +44,16 @@ class Decoder:
         self._index = index
         self._threads = threads
         self._format = picture_format(index)
-        self._working = working_pix_fmt(index)
         self._reformatter = VideoReformatter()
 
-    def decode(self, start: int, stop: int, ring: FrameRing) -> Iterator[Frame]:
+    @abstractmethod
+    def _put(self, frame: VideoFrame, slot: F) -> None:
+        """Copies a picture of the film's size into a slot."""
+
+    def _open(self) -> InputContainer:
+        return open_film(self._index.path)
+
+    def decode(self, start: int, stop: int, ring: SlotSource[F]) -> Iterator[F]:
         """Frames [start, stop) in order, each in a slot of ``ring``.
 
         Decoding starts at the last key frame whose PTS is not after the first wanted one. Where the
@@ -86,7 +100,7 @@ class Decoder:
     def _from(self, entry: int | None, start: int) -> Generator[tuple[int, VideoFrame], None, None]:
         """PTS and frame of everything shown from the first frame at or after ``start`` on."""
         index = self._index
-        with open_film(index.path) as container:
+        with self._open() as container:
             stream = picture_stream(container, index.stream)
             stream.codec_context.thread_count = self._threads
             # Frame threads would lose other frames around a damaged packet than one thread does.
@@ -115,8 +129,8 @@ class Decoder:
         decoded: Iterator[tuple[int, VideoFrame]],
         start: int,
         stop: int,
-        ring: FrameRing,
-    ) -> Iterator[Frame]:
+        ring: SlotSource[F],
+    ) -> Iterator[F]:
         pts, frame = first
         for number in range(start, stop):
             while pts < self._index.pts[number]:  # shown twice, or left out of the index
@@ -127,7 +141,7 @@ class Decoder:
             if number + 1 < stop:
                 pts, frame = next(decoded, (self._index.pts[-1] + 1, frame))
 
-    def _store(self, frame: VideoFrame, number: int, ring: FrameRing) -> Frame:
+    def _store(self, frame: VideoFrame, number: int, ring: SlotSource[F]) -> F:
         index = self._index
         if (frame.width, frame.height) != (index.width, index.height):
             raise MediaUnsupported(
@@ -136,13 +150,16 @@ class Decoder:
                 f"{index.width}x{index.height} throughout",
                 "split the film at that frame, or scale it to one size first",
             )
-        if not shares_planes(frame.format.name, self._working):
-            frame = self._reformatter.reformat(frame, format=self._working, threads=self._threads)
         slot = ring.acquire(number, index.pts[number])
-        source = plane_views(frame, self._format)
-        for target, plane in zip(slot.picture.planes, source.planes, strict=True):
-            np.copyto(target, plane)
+        self._put(frame, slot)
         return slot
+
+    def _laid_out(self, frame: VideoFrame, pix_fmt: str) -> VideoFrame:
+        """A frame in host memory whose planes lie as ``pix_fmt`` says; swscale turns it if need
+        be."""
+        if shares_planes(frame.format.name, pix_fmt):
+            return frame
+        return self._reformatter.reformat(frame, format=pix_fmt, threads=self._threads)
 
     def _lost(self, number: int, came: str) -> FramesLost:
         return FramesLost(
@@ -151,3 +168,16 @@ class Decoder:
             "the frames that the film had when it was probed",
             "check that the file has not changed and plays to its end, then run again",
         )
+
+
+class Decoder(RangeDecoder[Frame]):
+    """Decodes on the CPU, into host memory."""
+
+    def __init__(self, index: VideoIndex, threads: int = 1) -> None:
+        super().__init__(index, threads)
+        self._working = working_pix_fmt(index)
+
+    def _put(self, frame: VideoFrame, slot: Frame) -> None:
+        source = plane_views(self._laid_out(frame, self._working), self._format)
+        for target, plane in zip(slot.picture.planes, source.planes, strict=True):
+            np.copyto(target, plane)

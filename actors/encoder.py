@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Generic, Self, TypeVar
 
 import av
 import numpy as np
@@ -24,6 +25,7 @@ from actors.formats import picture_format, pix_fmt_of, plane_views
 from actors.frames import Frame
 from actors.segments import read_segment, sync_file, sync_folder, writing
 from actors.threads import usual_scheduling
+from actors.transport.slots import SlotFrame
 from scheduler.errors import FramesLost, SettingInvalid
 from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
@@ -52,8 +54,12 @@ class EncodedSegment:
     """Of the codec header as the container gives it back."""
 
 
-class Encoder:
-    """Encodes consecutive frames into one segment that can be joined with its neighbours.
+F = TypeVar("F", bound=SlotFrame)
+
+
+class SegmentEncoder(ABC, Generic[F]):
+    """Encodes consecutive frames into one segment that can be joined with its neighbours, wherever
+    the frames lie.
 
     Segments of a job share their codec header (x264's ``stitchable``, fixed settings) and start
     with a key frame that nothing before is needed for (closed GOPs). PTS in the file start at 0 and
@@ -69,6 +75,9 @@ class Encoder:
         settings: codec, preset, quality, pixel format, threads, scale.
         path: where the segment goes.
         rate: pictures a second (``scheduler.timeline``); None: each frame at its own time.
+        source_fmt: FFmpeg's name of the format in which `_picture` gives frames.
+        device_fmt: what the codec is told where it gets frames in a GPU's memory, as they are;
+            it is then opened with the first of them, which brings the device.
 
     Raises:
         SettingInvalid: see ``encoder_pix_fmt``; also a preset or quality the codec refuses.
@@ -81,14 +90,20 @@ class Encoder:
         settings: EncoderSettings,
         path: str | Path,
         rate: Fraction | None = None,
+        *,
+        source_fmt: str,
+        device_fmt: str = "",
     ) -> None:
         self._index = index
         self._result = result_of(index, rate, settings.scale)
         self._shows = shown_frames(index, rate)
         self._settings = settings
         self._format = picture_format(index)
-        self._source_fmt = pix_fmt_of(self._format)
+        self._source_fmt = source_fmt
         self._pix_fmt = encoder_pix_fmt(self._result, settings)
+        self._device_fmt = device_fmt
+        if device_fmt:
+            self._pix_fmt = source_fmt
         self._turned = self._pix_fmt.startswith("yuv") and self._format.matrix == "rgb"
         self._scaled = settings.scale != 1.0
         matrix = index.colour.matrix
@@ -108,7 +123,8 @@ class Encoder:
                 container_options={"video_track_timescale": str(self._unit.denominator)},
             )
             self._stream = self._add_stream(self._container)
-            self._open()
+            if not device_fmt:
+                self._open()
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +137,11 @@ class Encoder:
     ) -> None:
         self.abort()
 
-    def encode(self, frame: Frame) -> None:
+    @abstractmethod
+    def _picture(self, frame: F) -> VideoFrame:
+        """A copy of a frame's planes."""
+
+    def encode(self, frame: F) -> None:
         """Take one frame; its slot may be given back when this returns.
 
         The planes are copied once, because encoders look ahead for longer than a slot is held.
@@ -137,11 +157,7 @@ class Encoder:
                 "run again; if it stays, report it with the log",
             )
         self._next += 1
-        picture = VideoFrame(self._format.width, self._format.height, self._source_fmt)
-        copied = plane_views(picture, self._format)
-        for target, plane in zip(copied.planes, frame.picture.planes, strict=True):
-            np.copyto(target, plane)
-        picture = self._converted(picture)
+        picture = self._converted(self._picture(frame))
         result, ticks = self._result, self._result.time_base.numerator
         for shown in range(bisect_left(self._shows, number), bisect_right(self._shows, number)):
             picture.pts = (result.pts[shown] - result.pts[self._first_picture]) * ticks
@@ -207,7 +223,7 @@ class Encoder:
         assert isinstance(stream, VideoStream)
         context = stream.codec_context
         context.width, context.height = index.width, index.height
-        context.pix_fmt = self._pix_fmt
+        context.pix_fmt = self._device_fmt or self._pix_fmt
         context.time_base = self._unit
         context.sample_aspect_ratio = index.sample_aspect_ratio
         context.thread_count = settings.threads
@@ -225,7 +241,7 @@ class Encoder:
         context.colorspace = 1 if turned else 0 if is_rgb else matrix
         context.color_range = 2 if is_rgb or (self._format.full_range and not turned) else 1
         options = codec_options(index, settings)
-        if tags.chroma_location and self._pix_fmt.startswith("yuv4"):
+        if tags.chroma_location and self._pix_fmt.startswith(("yuv4", "nv12", "p010")):
             options["chroma_sample_location"] = _CHROMA_LOCATIONS[tags.chroma_location - 1]
         context.options = options
         if index.interlaced and settings.codec == "libx264":
@@ -287,10 +303,39 @@ class Encoder:
         assert self._container is not None
         try:
             with writing(self._temp):
-                for packet in self._stream.encode(picture):
+                for packet in self._packets_of(picture):
                     packet.dts = self._dts(self._packets)
                     self._packets += 1
                     self._container.mux(packet)
         except BaseException:
             self.abort()
             raise
+
+    def _packets_of(self, picture: VideoFrame | None) -> list[Any]:
+        if self._stream.codec_context.is_open:
+            return self._stream.encode(picture)
+        try:
+            return self._stream.encode(picture)
+        except (av.FFmpegError, ValueError) as error:
+            raise no_device(self._settings.codec, str(error)) from error
+
+
+class Encoder(SegmentEncoder[Frame]):
+    """Encodes frames that lie in host memory. See `SegmentEncoder` for the arguments."""
+
+    def __init__(
+        self,
+        index: VideoIndex,
+        settings: EncoderSettings,
+        path: str | Path,
+        rate: Fraction | None = None,
+    ) -> None:
+        source_fmt = pix_fmt_of(picture_format(index))
+        super().__init__(index, settings, path, rate, source_fmt=source_fmt)
+
+    def _picture(self, frame: Frame) -> VideoFrame:
+        picture = VideoFrame(self._format.width, self._format.height, self._source_fmt)
+        copied = plane_views(picture, self._format)
+        for target, plane in zip(copied.planes, frame.picture.planes, strict=True):
+            np.copyto(target, plane)
+        return picture

@@ -6,32 +6,44 @@ same packets, the same timestamps and the same shown frames.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from scheduler.errors import MediaMissing, MediaUnreadable, MediaUnsupported, MediaWithoutVideo
+from scheduler.errors import (
+    GpuUnavailable,
+    MediaMissing,
+    MediaUnreadable,
+    MediaUnsupported,
+    MediaWithoutVideo,
+)
 
 # libavformat shows any text file with a .txt, .nfo or .asc name as a picture of its letters.
 _TEXT_CODECS: Final = frozenset({"ansi", "bintext", "idf", "xbin"})
 _STILL: Final = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
-def open_film(path: str | Path) -> InputContainer:
+def open_film(path: str | Path, hwaccel: HWAccel | None = None) -> InputContainer:
     """Open a film for reading; the caller closes it.
 
     libavformat fills in PTS that a packet lacks from its DTS (PyAV asks it to). Metadata that is
     not UTF-8 is kept byte by byte (surrogate escapes).
 
+    Args:
+        hwaccel: decodes its pictures; None: the CPU.
+
     Raises:
         MediaMissing: there is nothing at ``path``.
         MediaUnreadable: a directory, no permission, or no demuxer makes sense of it.
+        GpuUnavailable: ``hwaccel`` finds no device, or no driver.
     """
     where = Path(path).absolute()
     if not where.exists():
@@ -43,8 +55,15 @@ def open_film(path: str | Path) -> InputContainer:
             f"{where} is not a regular file", "one film file", "name the film itself"
         )
     try:
-        return av.open(str(where), "r", metadata_errors="surrogateescape")
+        return av.open(str(where), "r", metadata_errors="surrogateescape", hwaccel=hwaccel)
     except PermissionError as error:
+        if hwaccel is not None and os.access(where, os.R_OK):
+            # FFmpeg's word for a device that cannot be opened.
+            raise GpuUnavailable(
+                f"FFmpeg cannot open the GPU ({error.strerror})",
+                "an NVIDIA GPU that this process sees, and its driver",
+                "see what nvidia-smi -L says, or work on the CPU",
+            ) from error
         raise MediaUnreadable(
             f"{where} may not be read ({error.strerror})", "a readable film", "change its mode"
         ) from error

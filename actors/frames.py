@@ -76,13 +76,57 @@ class SlotLayout:
         return self.originals_offset + _aligned(self.faces * self.crop_size**2 * 3 * 4)
 
 
-class Frame:
+class SlotNotes:
+    """What is known of the faces in a slot: a few numbers in host memory that all processes of the
+    lane share, wherever its pixels lie."""
+
+    __slots__ = ("_count", "affines", "handle", "tracks")
+
+    def __init__(
+        self,
+        handle: FrameHandle,
+        memory: memoryview,
+        *,
+        faces: int,
+        count_offset: int,
+        affines_offset: int,
+        tracks_offset: int,
+    ) -> None:
+        self.handle = handle
+        self._count = np.frombuffer(memory, np.int64, 1, count_offset)
+        self.affines: NDArray[np.float64] = np.frombuffer(
+            memory, np.float64, faces * 6, affines_offset
+        ).reshape(faces, 2, 3)
+        """[faces, 2, 3] frame -> crop of each swapped face; the first ``faces`` rows count."""
+        self.tracks: NDArray[np.int64] = np.frombuffer(memory, np.int64, faces, tracks_offset)
+        """[faces] number over the film of each swapped face's track; the first ``faces`` count."""
+
+    @property
+    def faces(self) -> int:
+        """How many swapped faces the slot holds now."""
+        return int(self._count[0])
+
+    @faces.setter
+    def faces(self, count: int) -> None:
+        if not 0 <= count <= len(self.affines):
+            raise ValueError(f"{count} faces for a slot with room for {len(self.affines)}")
+        self._count[0] = count
+
+
+class Frame(SlotNotes):
     """Views into one slot. Valid until the frame's credit goes back to the ring."""
 
-    __slots__ = ("_count", "affines", "crops", "handle", "originals", "picture", "tracks")
+    __slots__ = ("crops", "originals", "picture")
 
     def __init__(self, handle: FrameHandle, layout: SlotLayout, memory: memoryview) -> None:
-        self.handle = handle
+        super().__init__(
+            handle,
+            memory,
+            faces=layout.faces,
+            count_offset=layout.count_offset,
+            affines_offset=layout.affines_offset,
+            tracks_offset=layout.tracks_offset,
+        )
         fmt = layout.format
         planes: list[Plane] = []
         for plane in range(fmt.planes):
@@ -90,15 +134,6 @@ class Frame:
             samples = np.frombuffer(memory, fmt.dtype, h * w, layout.plane_offset(plane))
             planes.append(cast(Plane, samples.reshape(h, w)))
         self.picture = Picture(format=fmt, planes=tuple(planes))
-        self._count = np.frombuffer(memory, np.int64, 1, layout.count_offset)
-        self.affines: NDArray[np.float64] = np.frombuffer(
-            memory, np.float64, layout.faces * 6, layout.affines_offset
-        ).reshape(layout.faces, 2, 3)
-        """[faces, 2, 3] frame -> crop of each swapped face; the first ``faces`` rows count."""
-        self.tracks: NDArray[np.int64] = np.frombuffer(
-            memory, np.int64, layout.faces, layout.tracks_offset
-        )
-        """[faces] number over the film of each swapped face's track; the first ``faces`` count."""
         size = layout.crop_size
         self.crops: NDArray[np.float32] = np.frombuffer(
             memory, np.float32, layout.faces * size * size * 4, layout.crops_offset
@@ -109,14 +144,3 @@ class Frame:
         ).reshape(layout.faces, size, size, 3)
         """[faces, size, size, 3] R'G'B' as ``Kernels.crop`` cut it for the swapper: nobody after it
         samples the planes again for the same picture."""
-
-    @property
-    def faces(self) -> int:
-        """How many swapped faces the slot holds now."""
-        return int(self._count[0])
-
-    @faces.setter
-    def faces(self, count: int) -> None:
-        if not 0 <= count <= len(self.crops):
-            raise ValueError(f"{count} faces for a slot with room for {len(self.crops)}")
-        self._count[0] = count

@@ -12,12 +12,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar, cast
 
-from actors.frames import Frame
 from actors.transport.links import Link, Listener, connect
-from actors.transport.shm import Ring
+from actors.transport.shm import host_ring
+from actors.transport.slots import OpenRing, SlotFrame, SlotRing
 from scheduler.errors import Cancelled
+
+R = TypeVar("R", bound=SlotRing[Any])
 
 
 class Chain:
@@ -31,6 +33,8 @@ class Chain:
         processes: in the row.
         patience: seconds without a word from a neighbour after which it counts as hung.
         node: of the cluster that this process is on: all of the row must be on the same.
+        open_ring: makes a ring of this process from the first one's; where rings are on a GPU
+            ``cuda_ipc.Arenas.open``.
     """
 
     def __init__(
@@ -41,17 +45,19 @@ class Chain:
         *,
         patience: float = 300.0,
         node: str = "",
+        open_ring: OpenRing = host_ring,
     ) -> None:
         self._name = name
         self._position = position
         self._processes = processes
         self._patience = patience
         self._node = node
+        self._open_ring = open_ring
         self._cancelled = threading.Event()
         self._listener: Listener | None = None
         self._inward: Link | None = None
         self._onward: Link | None = None
-        self._ring: Ring | None = None
+        self._ring: SlotRing[Any] | None = None
 
     @property
     def first(self) -> bool:
@@ -79,12 +85,12 @@ class Chain:
             if end is not None:
                 end.close()
 
-    def open(self, make_ring: Callable[[], Ring]) -> Ring:
+    def open(self, make_ring: Callable[[], R]) -> R:
         """Connects the row; every process of it gets the ring that the first one makes.
 
         Raises:
             LinkClosed: a neighbour did not come, or went away.
-            HandleForeign: a neighbour is on another node.
+            HandleForeign: a neighbour is on another node, or has another GPU.
             LaneError: no memory for the ring.
         """
         if self._listener is None:
@@ -95,7 +101,7 @@ class Chain:
         else:
             self._inward = self._listener.accept(self._patience, self._cancelled)
             self._check()
-            self._ring = self._inward.receive_ring(self._node)
+            self._ring = self._inward.receive_ring(self._node, self._open_ring)
         next_link = self._link((self._position + 1) % self._processes)
         self._onward = connect(next_link, self._patience, self._cancelled)
         self._check()
@@ -105,9 +111,9 @@ class Chain:
             self._inward = self._listener.accept(self._patience, self._cancelled)
             self._check()
             self._ring.credits = self._inward.credits
-        return self._ring
+        return cast(R, self._ring)
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[Any]:
         """The frames that the process before passes on, in its order. Not for the first one.
 
         Raises:
@@ -118,7 +124,7 @@ class Chain:
         for handle in self._inward.frames():
             yield self._ring.frame(handle)
 
-    def pass_on(self, frame: Frame) -> None:
+    def pass_on(self, frame: SlotFrame) -> None:
         """This process is done with a frame; it must not be touched here any more.
 
         Raises:

@@ -14,18 +14,18 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
-from actors.frames import FrameHandle, SlotLayout
-from actors.transport.shm import Ring
-from kernels.picture import PictureFormat
+from actors.frames import FrameHandle
+from actors.transport.shm import host_ring
+from actors.transport.slots import OpenRing, SlotRing
 from scheduler.errors import HandleForeign, LinkClosed
 
 _FRAME: Final = struct.Struct("=cqqqq")
 _END: Final = struct.Struct("=cq")
 _CREDIT: Final = struct.Struct("=cq")
 _HELLO: Final = 4096
+_DESCRIPTORS: Final = 2
 _PEER: Final = struct.Struct("3i")
 _PAUSE: Final = 0.02
 """Seconds between two looks for a peer that does not listen yet, or for a cancellation."""
@@ -40,44 +40,46 @@ class Link:
         self._name = name
         self._sent = 0
 
-    def send_ring(self, ring: Ring, node: str = "") -> None:
-        """Hello: what the ring looks like, on which node it is, and the ring itself."""
-        hello = {"layout": asdict(ring.layout), "slots": ring.slots, "node": node}
-        about = json.dumps(hello).encode()
+    def send_ring(self, ring: SlotRing[Any], node: str = "") -> None:
+        """Hello: what the ring looks like, on which node it is, and what is needed to reach it."""
+        about = json.dumps({**ring.hello(), "node": node}).encode()
         try:
-            socket.send_fds(self._socket, [about], [ring.fd])
+            socket.send_fds(self._socket, [about], ring.descriptors())
         except OSError as error:
             raise self._closed(error) from error
 
-    def receive_ring(self, node: str = "") -> Ring:
+    def receive_ring(self, node: str = "", open_ring: OpenRing = host_ring) -> SlotRing[Any]:
         """The first message of a link, as a ring of this process.
 
         Args:
             node: that this process is on. Handles name memory, so none may come from elsewhere,
                 not even where several nodes are emulated on one machine and a link between them
                 would work.
+            open_ring: makes it of the message; ``cuda_ipc.Arenas.open`` also where it is on a GPU.
 
         Raises:
-            HandleForeign: the ring is on another node; it is not mapped here.
+            HandleForeign: the ring is on another node, or on a GPU that this process does not
+                have; it is not mapped here.
             LinkClosed: the other end went away, was silent too long, or sent something else.
         """
         try:
-            about, fds, _, _ = socket.recv_fds(self._socket, _HELLO, 1, socket.MSG_CMSG_CLOEXEC)
+            about, fds, _, _ = socket.recv_fds(
+                self._socket, _HELLO, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
         except OSError as error:
             raise self._closed(error) from error
-        if not about or len(fds) != 1:
+        if not about or not fds:
             raise self._closed("no ring in the first message")
         hello = json.loads(about)
         if hello["node"] != node:
-            os.close(fds[0])
+            for fd in fds:
+                os.close(fd)
             raise HandleForeign(
                 f"frame handles of a ring on node {hello['node'] or 'unnamed'}",
                 f"one on node {node or 'unnamed'}, where this process is",
                 "report this: all processes of a lane must be on one node",
             )
-        layout = hello["layout"]
-        layout["format"] = PictureFormat(**layout["format"])
-        return Ring(fds[0], SlotLayout(**layout), hello["slots"])
+        return open_ring(hello, fds)
 
     def send(self, handle: FrameHandle) -> None:
         """Passes a frame on; its slot belongs to the other end from now on."""

@@ -12,16 +12,11 @@ from uuid import uuid4
 
 import pytest
 
-from actors.frames import FrameHandle, SlotLayout
+from actors.frames import FrameHandle
 from actors.transport.chain import Chain
 from actors.transport.links import Link, Listener, connect
-from actors.transport.shm import Ring
-from kernels.picture import PictureFormat
 from scheduler.errors import Cancelled, HandleForeign, LinkClosed
-
-LAYOUT = SlotLayout(
-    format=PictureFormat(width=32, height=16, depth=10, matrix="bt2020"), faces=1, crop_size=8
-)
+from tests.support.rings import HostPlace, Place
 
 
 @pytest.fixture
@@ -44,14 +39,14 @@ def handle(number: int) -> FrameHandle:
     return FrameHandle(slot=number % 4, generation=number, frame_index=number, pts=-number << 40)
 
 
-def test_the_ring_arrives_as_it_is(name: str) -> None:
-    with pair(name) as (caller, answerer), closing(Ring.create(LAYOUT, 5)) as ring:
+def test_the_ring_arrives_as_it_is(name: str, place: Place) -> None:
+    with pair(name) as (caller, answerer), closing(place.ring(5)) as ring:
         caller.send_ring(ring)
-        received = answerer.receive_ring()
-        assert (received.layout, received.slots) == (LAYOUT, 5)
+        received = answerer.receive_ring(open_ring=place.opener(1))
+        assert (received.layout, received.slots) == (place.layout(), 5)
         frame = ring.acquire(3, 30)
-        frame.picture.planes[0][...] = 1023
-        assert (received.frame(frame.handle).picture.planes[0] == 1023).all()
+        place.fill(frame, 1023)
+        assert (place.samples(received.frame(frame.handle))[0] == 1023).all()
         received.close()
 
 
@@ -110,50 +105,57 @@ def test_a_late_listener_is_found(name: str) -> None:
             end.close()
 
 
-def row(name: str, processes: int, work: Callable[[Chain], int]) -> list[Future[int]]:
+def row(name: str, place: Place, processes: int, work: Callable[[Chain], int]) -> list[Future[int]]:
     """Runs the places of a row in threads; sockets and ring are those of real processes."""
 
-    def place(position: int) -> int:
-        with Chain(name, position, processes, patience=5.0) as chain:
+    def position(number: int) -> int:
+        opener = place.opener(number)
+        with Chain(name, number, processes, patience=5.0, open_ring=opener) as chain:
             return work(chain)
 
     pool = ThreadPoolExecutor(processes)
-    futures = [pool.submit(place, position) for position in range(processes)]
+    futures = [pool.submit(position, number) for number in range(processes)]
     pool.shutdown()
     return futures
 
 
+FRAMES = 20
+
+
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
-def test_more_frames_than_slots_pass_a_row_in_order(name: str, processes: int) -> None:
+def test_more_frames_than_slots_pass_a_row_in_order(
+    name: str, place: Place, processes: int
+) -> None:
     def work(chain: Chain) -> int:
-        ring = chain.open(lambda: Ring.create(LAYOUT, 3))
+        ring = chain.open(lambda: place.ring(3))
         if chain.first:
-            frames = (ring.acquire(number, number) for number in range(50))
+            frames = (ring.acquire(number, number) for number in range(FRAMES))
         else:
-            frames = chain.frames()  # type: ignore[assignment]
+            frames = chain.frames()
         count = 0
         for frame in frames:
-            samples = frame.picture.planes[0]
             if chain.first:
-                samples[...] = 0
+                place.fill(frame, count)
             assert frame.handle.frame_index == count
-            samples += 1
+            place.add(frame, 1)
             if chain.last:
-                assert (samples == processes).all()
+                assert (place.samples(frame)[0] == count + processes).all()
+                place.done(frame)
             chain.pass_on(frame)
             count += 1
         chain.end()
         return count
 
-    assert [future.result() for future in row(name, processes, work)] == [50] * processes
+    done = [future.result() for future in row(name, place, processes, work)]
+    assert done == [FRAMES] * processes
 
 
 @pytest.mark.parametrize("culprit", [0, 1, 2])
-def test_one_that_gives_up_takes_the_row_with_it(name: str, culprit: int) -> None:
+def test_one_that_gives_up_takes_the_row_with_it(name: str, place: Place, culprit: int) -> None:
     started = time.monotonic()
 
     def work(chain: Chain) -> int:
-        ring = chain.open(lambda: Ring.create(LAYOUT, 3))
+        ring = chain.open(lambda: place.ring(3))
         position = 0 if chain.first else 2 if chain.last else 1
         frames = (ring.acquire(n, n) for n in range(10**6)) if chain.first else chain.frames()
         for frame in frames:
@@ -162,41 +164,41 @@ def test_one_that_gives_up_takes_the_row_with_it(name: str, culprit: int) -> Non
             chain.pass_on(frame)
         raise AssertionError("unreachable")
 
-    errors = [future.exception() for future in row(name, 3, work)]
+    errors = [future.exception() for future in row(name, place, 3, work)]
     assert isinstance(errors[culprit], ZeroDivisionError)
     assert all(isinstance(e, LinkClosed) for at, e in enumerate(errors) if at != culprit)
     assert time.monotonic() - started < 4, "noticed by patience only"
 
 
 @pytest.mark.parametrize("position", [0, 1])
-def test_cancelling_ends_the_wait_for_a_neighbour(name: str, position: int) -> None:
+def test_cancelling_ends_the_wait_for_a_neighbour(name: str, place: Place, position: int) -> None:
     chain = Chain(name, position, 2, patience=30.0)
     threading.Timer(0.1, chain.cancel).start()
     with chain, pytest.raises(LinkClosed):
-        chain.open(lambda: Ring.create(LAYOUT, 1))
+        chain.open(lambda: place.ring(1))
 
 
-def test_cancelling_ends_the_wait_for_a_frame_and_for_a_slot(name: str) -> None:
+def test_cancelling_ends_the_wait_for_a_frame_and_for_a_slot(name: str, place: Place) -> None:
     chains: list[Chain] = []
 
     def work(chain: Chain) -> int:
         chains.append(chain)
-        ring = chain.open(lambda: Ring.create(LAYOUT, 2))
+        ring = chain.open(lambda: place.ring(2))
         if chain.last:
             return len(list(chain.frames()))
         while True:
             ring.acquire(0, 0)  # and never passed on
 
-    futures = row(name, 2, work)
+    futures = row(name, place, 2, work)
     time.sleep(0.2)
     for chain in chains:
         chain.cancel()
     assert [type(future.exception(timeout=4)) for future in futures] == [LinkClosed] * 2
 
 
-def test_a_cancelled_row_of_one_stops_at_the_next_frame(name: str) -> None:
+def test_a_cancelled_row_of_one_stops_at_the_next_frame(name: str, place: Place) -> None:
     with Chain(name) as chain:
-        ring = chain.open(lambda: Ring.create(LAYOUT, 2))
+        ring = chain.open(lambda: place.ring(2))
         chain.pass_on(ring.acquire(0, 0))
         chain.cancel()
         with pytest.raises(Cancelled):
@@ -204,32 +206,43 @@ def test_a_cancelled_row_of_one_stops_at_the_next_frame(name: str) -> None:
 
 
 def test_a_row_leaves_no_descriptor_open(name: str) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before, place = len(os.listdir("/proc/self/fd")), HostPlace()
     with Chain(name) as alone:
-        alone.open(lambda: Ring.create(LAYOUT, 2))
-    test_more_frames_than_slots_pass_a_row_in_order(name, 3)
+        alone.open(lambda: place.ring(2))
+    test_more_frames_than_slots_pass_a_row_in_order(name, place, 3)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_handle_never_crosses_from_one_node_to_another(name: str) -> None:
+def test_a_handle_never_crosses_from_one_node_to_another(name: str, place: Place) -> None:
     """Two nodes may well be able to talk, as emulated ones on one machine are."""
 
-    def place(position: int, node: str) -> int:
-        with Chain(name, position, 2, patience=5.0, node=node) as chain:
-            ring = chain.open(lambda: Ring.create(LAYOUT, 2))
+    def work(position: int, node: str) -> int:
+        opener = place.opener(position)
+        with Chain(name, position, 2, patience=5.0, node=node, open_ring=opener) as chain:
+            ring = chain.open(lambda: place.ring(2))
             frames = (ring.acquire(n, n) for n in range(4)) if chain.first else chain.frames()
             for frame in frames:
                 chain.pass_on(frame)
             chain.end()
             return 4
 
-    before = len(os.listdir("/proc/self/fd"))
+    for position in range(2):
+        place.opener(position)
+    rings = len(own_descriptors())
     with ThreadPoolExecutor(2) as pool:
-        near = [pool.submit(place, position, "a") for position in range(2)]
+        near = [pool.submit(work, position, "a") for position in range(2)]
         assert [future.result() for future in near] == [4, 4]
-        far = [pool.submit(place, position, node) for position, node in enumerate("ab")]
+        far = [pool.submit(work, position, node) for position, node in enumerate("ab")]
         first, second = (future.exception() for future in far)
     assert isinstance(first, LinkClosed)
     assert isinstance(second, HandleForeign)
     assert "node a" in second.found
-    assert len(os.listdir("/proc/self/fd")) == before, "memory of the other node is still held"
+    place.close()
+    assert len(own_descriptors()) == rings, "memory of the other node is still held"
+
+
+def own_descriptors() -> list[str]:
+    """Of memory without a name."""
+    names = os.listdir("/proc/self/fd")
+    links = [f"/proc/self/fd/{each}" for each in names]
+    return [link for link in links if os.path.islink(link) and "memfd:" in os.readlink(link)]

@@ -1,59 +1,63 @@
-"""The ring: slots go round, never twice at once, and nothing of it outlives its users."""
+"""The ring: slots go round, never twice at once, and nothing of it outlives its users.
+
+Each test runs on rings in host memory and on rings in a GPU's memory.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
 
-from actors.frames import FrameHandle, SlotLayout
-from actors.transport.shm import Ring
+from actors.frames import FrameHandle
 from kernels.picture import PictureFormat
 from scheduler.errors import LaneError, SwapfarmError
-
-LAYOUT = SlotLayout(format=PictureFormat(width=33, height=17), faces=2, crop_size=16)
+from tests.support.rings import Place
 
 
 @pytest.fixture
-def ring() -> Iterator[Ring]:
-    ring = Ring.create(LAYOUT, 3)
+def ring(place: Place) -> Iterator[Any]:
+    ring = place.ring(3)
     yield ring
     ring.close()
 
 
-def test_a_second_view_sees_what_the_first_wrote(ring: Ring) -> None:
-    other = Ring(os.dup(ring.fd), LAYOUT, 3)
+def test_a_second_view_sees_what_the_first_wrote(place: Place, ring: Any) -> None:
+    other = place.peer(ring)
     frame = ring.acquire(7, 700)
-    for plane in frame.picture.planes:
-        plane[...] = np.arange(plane.size).reshape(plane.shape) % 256
-    frame.crops[1] = 0.25
+    place.fill(frame, 77)
     frame.affines[1] = [[1, 2, 3], [4, 5, 6]]
+    frame.tracks[1] = 9
     frame.faces = 2
     seen = other.frame(frame.handle)
-    for plane, mine in zip(seen.picture.planes, frame.picture.planes, strict=True):
-        np.testing.assert_array_equal(plane, mine)
-    np.testing.assert_array_equal(seen.crops, frame.crops)
+    assert all((part == 77).all() for part in place.samples(seen))
     np.testing.assert_array_equal(seen.affines, frame.affines)
+    np.testing.assert_array_equal(seen.tracks, frame.tracks)
     assert seen.faces == 2
-    seen.picture.planes[0][0, 0] = 99
-    assert frame.picture.planes[0][0, 0] == 99
+    place.add(seen, 22)
+    assert (place.samples(frame)[0] == 99).all()
     other.close()
 
 
-def test_slots_do_not_overlap(ring: Ring) -> None:
+def test_slots_do_not_overlap(place: Place, ring: Any) -> None:
     frames = [ring.acquire(number, 0) for number in range(3)]
     for number, frame in enumerate(frames):
-        for part in (*frame.picture.planes, frame.affines, frame.crops):
-            part[...] = number + 1
+        place.fill(frame, number + 1)
+        frame.affines[...] = number + 1
+        frame.tracks[...] = number + 1
         frame.faces = number
     for number, frame in enumerate(frames):
-        assert all((part == number + 1).all() for part in (*frame.picture.planes, frame.crops))
+        parts = (*place.samples(frame), frame.affines, frame.tracks)
+        assert all((part == number + 1).all() for part in parts)
         assert frame.faces == number
 
 
-def test_a_slot_comes_back_empty_and_its_old_handle_is_stale(ring: Ring) -> None:
+def test_a_slot_comes_back_empty_and_its_old_handle_is_stale(ring: Any) -> None:
     frame = ring.acquire(0, 0)
     frame.faces = 2
     ring.release(frame.handle.slot)
@@ -64,7 +68,22 @@ def test_a_slot_comes_back_empty_and_its_old_handle_is_stale(ring: Ring) -> None
         ring.frame(frame.handle)
 
 
-def test_without_a_free_slot_it_takes_credits_and_otherwise_says_so(ring: Ring) -> None:
+def test_a_stale_handle_is_seen_by_another_process(place: Place, ring: Any) -> None:
+    other = place.peer(ring)
+    frame = ring.acquire(0, 0)
+    ring.release(frame.handle.slot)
+    ring.acquire(1, 1)
+    with pytest.raises(SwapfarmError, match="written over"):
+        other.frame(frame.handle)
+    other.close()
+
+
+def test_more_faces_than_fit_are_refused(ring: Any) -> None:
+    with pytest.raises(ValueError, match="room for 2"):
+        ring.acquire(0, 0).faces = 3
+
+
+def test_without_a_free_slot_it_takes_credits_and_otherwise_says_so(ring: Any) -> None:
     frames = [ring.acquire(number, 0) for number in range(3)]
     with pytest.raises(SwapfarmError, match="every slot"):
         ring.acquire(3, 0)
@@ -73,46 +92,58 @@ def test_without_a_free_slot_it_takes_credits_and_otherwise_says_so(ring: Ring) 
 
 
 @pytest.mark.parametrize("slot", [-1, 3, 1])
-def test_releasing_what_is_not_in_use_is_an_error(ring: Ring, slot: int) -> None:
+def test_releasing_what_is_not_in_use_is_an_error(ring: Any, slot: int) -> None:
     ring.acquire(0, 0)
     with pytest.raises(SwapfarmError, match="not in use"):
         ring.release(slot)
 
 
-def test_a_handle_beyond_the_ring_is_an_error(ring: Ring) -> None:
+def test_a_handle_beyond_the_ring_is_an_error(ring: Any) -> None:
     with pytest.raises(SwapfarmError, match="slot 3"):
         ring.frame(FrameHandle(slot=3, generation=0, frame_index=0, pts=0))
 
 
-def test_a_slot_without_faces_has_no_room_for_crops() -> None:
-    ring = Ring.create(SlotLayout(format=LAYOUT.format, faces=0, crop_size=0), 1)
+def test_a_slot_without_faces_has_no_room_for_crops(place: Place) -> None:
+    ring = place.ring(1, place.layout(faces=0, size=0))
     frame = ring.acquire(0, 0)
-    assert frame.crops.shape == (0, 0, 0, 4)
+    place.fill(frame, 1)
+    assert sum(part.size for part in place.samples(frame)[3:]) == 0
     assert frame.faces == 0
     ring.close()
 
 
-def test_memory_that_is_not_there_is_asked_for_before_the_kernel_kills() -> None:
-    huge = SlotLayout(format=PictureFormat(width=1 << 20, height=1 << 20), faces=0, crop_size=0)
-    with pytest.raises(LaneError, match="too little for a ring"):
-        Ring.create(huge, 64)
+def test_memory_that_is_not_there_is_asked_for_before_the_kernel_kills(place: Place) -> None:
+    huge = place.layout(PictureFormat(width=1 << 20, height=1 << 20), 0, 0)
+    with pytest.raises(LaneError, match=place.no_memory):
+        place.ring(64, huge)
 
 
 @pytest.mark.parametrize("slots", [0, 65])
-def test_more_slots_than_links_can_hold_are_refused(slots: int) -> None:
+def test_more_slots_than_links_can_hold_are_refused(place: Place, slots: int) -> None:
     with pytest.raises(ValueError, match="1 to 64"):
-        Ring.create(LAYOUT, slots)
+        place.ring(slots)
 
 
-def test_nothing_has_a_name_and_the_memory_goes_with_its_last_user() -> None:
+def open_files(place: Place) -> list[str]:
+    """Descriptors of this process but for those by which a fake GPU exists."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one that lists them
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return [each for each in found if not each.startswith(place.folder)]
+
+
+def test_nothing_has_a_name_and_the_memory_goes_with_its_last_user(place: Place) -> None:
+    gc.collect()
     named = set(os.listdir("/dev/shm"))
-    descriptors = len(os.listdir("/proc/self/fd"))
-    ring = Ring.create(LAYOUT, 4)
+    descriptors = len(open_files(place))
+    ring = place.ring(4)
     frame = ring.acquire(0, 0)
     assert set(os.listdir("/dev/shm")) == named
     ring.close()
-    frame.picture.planes[0][...] = 5  # a view outlives the ring, not the other way round
+    frame.faces = 1  # a view outlives the ring, not the other way round
     del frame
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    place.close()
+    assert len(open_files(place)) == descriptors
     with open("/proc/self/maps") as maps:
         assert "swapfarm-ring" not in maps.read()
