@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.inference.engines import StreamDevice, TensorRtApi
 from actors.profiler import DeviceClock
 from kernels.cuda.cupy_device import CupyDevice, NoGpuError
 from kernels.cuda.device import Device
@@ -25,6 +26,10 @@ class Gpu:
     """What kernels are started on."""
     clock: DeviceClock | None = None
     """Marks on its stream; None: there are none."""
+    stream: StreamDevice | None = None
+    """Its stream by its handle, for TensorRT; None: it has none to give."""
+    tensorrt: TensorRtApi | None = None
+    """None: the package of this name."""
 
 
 OpenGpu = Callable[[Path], Gpu]
@@ -41,7 +46,7 @@ def open_gpu(cache_dir: Path) -> Gpu:
         device = CupyDevice(cache_dir / "cubins")
     except (NoGpuError, NvrtcError) as error:
         raise no_gpu(str(error).partition(". Next:")[0]) from error
-    return Gpu(device=device, clock=device)
+    return Gpu(device=device, clock=device, stream=device)
 
 
 def no_gpu(found: str) -> GpuUnavailable:

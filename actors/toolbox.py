@@ -17,10 +17,11 @@ from actors.face_networks import (
     build_landmarker,
 )
 from actors.fairface import FairFace
-from actors.gpu import OpenGpu, open_gpu
+from actors.gpu import Gpu, OpenGpu, no_gpu, open_gpu
 from actors.hand_landmarker import HandLandmarker
 from actors.inference.networks import open_network
 from actors.inference.runtime import Runtime
+from actors.inference.tensorrt import TensorRt
 from actors.landmarker import FaceLandmarker, Landmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
@@ -39,7 +40,7 @@ from kernels.cpu import CpuKernels
 from kernels.cuda.backend import CudaKernels
 from kernels.mesh.unwrap import Unwrapper
 from scheduler.detection import DetectorSettings, LandmarkerSettings
-from scheduler.devices import CPU, on_gpu
+from scheduler.devices import CPU, TENSORRT, on_gpu
 from scheduler.jobs import MESH_SWAPPER, SwapSettings
 
 DETECTOR: Final = "face_detection_full_range"
@@ -105,10 +106,14 @@ class Toolbox:
     def kernels(self) -> Kernels:
         if not on_gpu(self._device):
             return CpuKernels()
+        return CudaKernels(self._gpu.device)
+
+    @cached_property
+    def _gpu(self) -> Gpu:
         gpu = self._open_gpu(self.kit.cache_dir)
         if gpu.clock is not None:
             self.profiler.watch(gpu.clock)
-        return CudaKernels(gpu.device)
+        return gpu
 
     @cached_property
     def detector(self) -> FaceDetector:
@@ -136,11 +141,11 @@ class Toolbox:
 
     @cached_property
     def arcface(self) -> ArcFaceEmbedder:
-        return ArcFaceEmbedder(ArcFace(self._network(RECOGNIZERS["arcface"])))
+        return ArcFaceEmbedder(ArcFace(self.network(RECOGNIZERS["arcface"])))
 
     @cached_property
     def classifier(self) -> FairFace:
-        return FairFace(self._network(CLASSIFIER))
+        return FairFace(self.network(CLASSIFIER))
 
     def embedder(self, name: str) -> Embedder:
         """The recogniser that ``scheduler.identities.SPACES`` knows by a name."""
@@ -153,7 +158,7 @@ class Toolbox:
         if settings not in self._detectors:
             self._detectors.clear()  # the networks of the last job make room before others come
             self._detectors[settings] = build_detector(
-                settings, self._model, self._network, self.kit.threads
+                settings, self._model, self.network, self.kit.threads
             )
         return self._detectors[settings]
 
@@ -164,7 +169,7 @@ class Toolbox:
         if settings not in self._landmarkers:
             self._landmarkers.clear()
             self._landmarkers[settings] = build_landmarker(
-                settings, self._model, self._network, self.kit.threads
+                settings, self._model, self.network, self.kit.threads
             )
         return self._landmarkers[settings]
 
@@ -193,7 +198,7 @@ class Toolbox:
         ]
         tools = NeuralTools(
             swap,
-            load=self._network,
+            load=self.network,
             path=self._model,
             kernels=self.kernels,
             batch=batch,
@@ -207,8 +212,24 @@ class Toolbox:
             swappers = [tools.enhanced(inner, crop_size) for inner in swappers]
         return swappers
 
-    def _network(self, name: str) -> Runtime:
+    def network(self, name: str) -> Runtime:
+        """A network in ONNX format, by what runs it on this device."""
+        if self._device == TENSORRT:
+            return self._engine(name)
         return open_network(self._store, name, threads=self.kit.threads, device=self._device)
+
+    def _engine(self, name: str) -> Runtime:
+        gpu = self._gpu
+        if gpu.stream is None:
+            raise no_gpu("a GPU whose stream cannot be given to TensorRT")
+        return TensorRt.load(
+            self._model(name),
+            device=gpu.stream,
+            cache_dir=self.kit.cache_dir,
+            largest=self.kit.batch,
+            sizes={each: shape[1:] for each, shape in self._store.registry[name].inputs},
+            api=gpu.tensorrt,
+        )
 
     def _model(self, name: str) -> Path:
         return self._store.path(name)

@@ -32,7 +32,6 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from actors.gpu import Gpu, open_gpu
-from actors.inference.networks import open_network
 from actors.models import ModelStore
 from actors.profiler import DeviceClock
 from actors.toolbox import LaneKit, Toolbox
@@ -210,9 +209,10 @@ def networks(
     store: ModelStore, devices: tuple[str, ...], largest: int, calls: int
 ) -> Iterator[dict[str, Any]]:
     """The swapper's own time on each device, for a batch and for a face of it."""
+    kit = LaneKit(cache_dir=store.cache, batch=largest)
     for device in devices:
         try:
-            network = open_network(store, SWAPPER, device=device)
+            network = Toolbox(kit, device).network(SWAPPER)
         except SwapfarmError as error:
             yield {"device": device, "lacks": error.found}
             continue

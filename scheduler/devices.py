@@ -6,8 +6,10 @@ from typing import Final
 
 CPU: Final = "cpu"
 CUDA: Final = "cuda"
-DEVICES: Final = (CPU, CUDA)
-"""cpu: processors. cuda: an NVIDIA GPU; networks in ONNX format by ONNX Runtime on it."""
+TENSORRT: Final = "tensorrt"
+DEVICES: Final = (CPU, CUDA, TENSORRT)
+"""cpu: processors. cuda, tensorrt: an NVIDIA GPU; networks in ONNX format by ONNX Runtime on it, or
+by TensorRT. Part of a job, since each gives other last bits."""
 
 
 def on_gpu(device: str) -> bool:

@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from actors.gpu import Gpu
 from actors.models import ModelStore
 from actors.toolbox import LaneKit, Toolbox
+from benchmarks.standins import standin_store
 from cluster.inline import InlineExecutor
 from cluster.service import JobService
 from scheduler.errors import GpuUnavailable
 from scheduler.jobs import EncoderSettings, JobSpec, JobSummary, SwapSettings
 from tests.integration.films import planes, trim
 from tests.support.cuda_device import Devices
+from tests.support.fake_tensorrt import FakeStreamDevice, FakeTensorRt
 
 FRAMES = 7
+SWAPPER = "hyperswap_1a_256"
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +38,23 @@ def kit(models: ModelStore) -> LaneKit:
     return LaneKit(cache_dir=models.cache)
 
 
-def job(film: Path, face: Path, folder: Path, device: str) -> JobSpec:
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def standins(tmp_path_factory: pytest.TempPathFactory, models: ModelStore) -> LaneKit:
+    """A kit whose swapper is a tiny stand-in of a network."""
+    cache = tmp_path_factory.mktemp("standins")
+    names = (SWAPPER, "arcface_w600k_r50")
+    return LaneKit(cache_dir=standin_store(cache, names=names, beside=models).cache, batch=2)
+
+
+def job(film: Path, face: Path, folder: Path, device: str, model: str = "mesh") -> JobSpec:
+    folder.mkdir(parents=True)
     return JobSpec(
         job_id=device,
         media=str(film),
         output=str(folder / "out.mkv"),
         folder=str(folder / "job"),
         device=device,
-        swap=SwapSettings(sources=(str(face),)),
+        swap=SwapSettings(model=model, sources=(str(face),)),
         encoder=EncoderSettings(codec="ffv1"),
     )
 
@@ -127,6 +138,23 @@ def test_a_lane_on_the_kernels_played_by_the_cpu_makes_the_cpus_film(
         assert spent.device_ms > 0
 
 
+def test_a_lane_with_networks_on_tensorrt_makes_the_cpus_film(
+    film: Path,
+    samples: dict[str, Path],
+    standins: LaneKit,
+    devices: Devices,
+    tmp_path: Path,
+) -> None:
+    """Kernels played by the CPU, and a TensorRT that computes with ONNX Runtime."""
+    memory = FakeStreamDevice()
+    gpu = Gpu(device=devices.usual(), stream=memory, tensorrt=FakeTensorRt(memory))
+    on_cpu = job(film, samples["astronaut"], tmp_path / "cpu", "cpu", SWAPPER)
+    run(on_cpu, Toolbox(standins))
+    spec = job(film, samples["astronaut"], tmp_path / "gpu", "tensorrt", SWAPPER)
+    check(spec, run(spec, Toolbox(standins, open_gpu=lambda _: gpu)), on_cpu)
+    assert memory.copies >= FRAMES, "the swapper's pictures went through TensorRT"
+
+
 @pytest.mark.cuda
 def test_a_lane_on_a_gpu_makes_the_cpus_film(
     gpu: Callable[[], object],
@@ -141,6 +169,21 @@ def test_a_lane_on_a_gpu_makes_the_cpus_film(
     summary = run(spec, Toolbox(kit))
     check(spec, summary, on_cpu)
     assert (summary.times["render.compositor"].device_ms or 0.0) > 0
+
+
+@pytest.mark.cuda
+def test_a_lane_on_a_gpu_with_its_networks_there_makes_the_cpus_film(
+    gpu: Callable[[], object],
+    film: Path,
+    samples: dict[str, Path],
+    standins: LaneKit,
+    tmp_path: Path,
+) -> None:
+    gpu()
+    on_cpu = job(film, samples["astronaut"], tmp_path / "cpu", "cpu", SWAPPER)
+    run(on_cpu, Toolbox(standins))
+    spec = job(film, samples["astronaut"], tmp_path / "gpu", "tensorrt", SWAPPER)
+    check(spec, run(spec, Toolbox(standins)), on_cpu)
 
 
 def test_without_a_gpu_a_job_for_one_ends_with_one_clear_error(
