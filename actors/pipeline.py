@@ -13,7 +13,8 @@ from actors.frames import Frame, SlotLayout
 from actors.stages import Outcome
 from actors.toolbox import Toolbox
 from actors.transport.chain import Chain
-from actors.transport.shm import Credits, Ring
+from actors.transport.shm import Ring
+from actors.transport.slots import Credits
 from scheduler.jobs import AnalyseTask, Analysis, LaneTask, RenderTask, Segment
 from scheduler.timing import WAITING, Spent, added, cpu_by_stage
 
