@@ -128,7 +128,7 @@ class Lanes:
         if options.gpus and not (on_gpu(options.device) and options.ray and local):
             raise SettingInvalid(
                 "--device-ids " + " ".join(options.gpus),
-                "--device cuda on this machine's own Ray",
+                "a --device that is a GPU, on this machine's own Ray",
                 "leave it out; a cluster's nodes show what CUDA_VISIBLE_DEVICES says there",
             )
         if not options.ray:

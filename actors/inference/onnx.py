@@ -122,8 +122,8 @@ def _without_cuda(found: str) -> GpuUnavailable:
     return GpuUnavailable(
         found,
         "ONNX Runtime for CUDA, for networks on the GPU",
-        "install onnxruntime-gpu in the place of onnxruntime (docs/gpu.md), see what `farm doctor` "
-        "says, or leave --device out",
+        "choose --device tensorrt, or install onnxruntime-gpu in the place of onnxruntime "
+        "(docs/gpu.md); `farm doctor` says what is there",
     )
 
 

@@ -49,8 +49,8 @@ def up(
             "--device",
             metavar="DEVICE",
             show_default=False,
-            help="What its lanes have: cpu or cuda. Jobs that were submitted with --device cuda "
-            "need cuda here, too. [that of the settings, cpu]",
+            help="What its lanes have: cpu, cuda or tensorrt. Jobs that were submitted for a GPU "
+            "need lanes with one. [that of the settings, cpu]",
         ),
     ] = "",
     as_json: Json = False,

@@ -193,8 +193,8 @@ class Settings(Section):
         Choice(DEVICES),
         Flag(
             ("--device", "--execution-providers"),
-            "What pixels and networks are worked on with; cuda has not run on hardware yet "
-            "(docs/gpu.md).",
+            "What pixels and networks are worked on with: processors, or a GPU with networks by "
+            "ONNX Runtime or TensorRT, which has not run on hardware yet (docs/gpu.md).",
             "DEVICE",
             panel=WHERE,
         ),
@@ -204,8 +204,8 @@ class Settings(Section):
         Words,
         Flag(
             ("--device-ids", "--execution-device-ids"),
-            "Which of this machine's GPUs, with --device cuda: numbers, or UUIDs of GPUs and of "
-            "their slices (MIG).",
+            "Which of this machine's GPUs, where --device needs some: numbers, or UUIDs of GPUs and "
+            "of their slices (MIG).",
             "IDS",
             unset="all that are visible",
             panel=WHERE,

@@ -32,7 +32,7 @@ from cluster.ray_executor import RayExecutor
 from cluster.session import Session, sweep_sessions
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
-from scheduler.errors import ClusterUnreachable, FramesLost, LaneDied
+from scheduler.errors import ClusterUnreachable, FramesLost, GpuFailed, LaneDied, LinkClosed
 from scheduler.events import (
     ExecutorEvent,
     LaneLost,
@@ -194,7 +194,9 @@ def test_five_processes_one_process_and_no_ray_give_the_same_bytes(
     assert segments(task) == ["000000.a1.mp4", "000000.a2.mp4", "000000.a3.mp4"]
 
 
-def test_lanes_for_gpus_share_them_by_their_names(session: Session, kit: LaneKit) -> None:
+def test_lanes_for_gpus_share_them_by_their_names(
+    session: Session, kit: LaneKit, task: RenderTask
+) -> None:
     executor = RayExecutor(session, kit, 3, lane_processes(2), device="cuda")
     try:
         ready: set[int] = set()
@@ -205,6 +207,16 @@ def test_lanes_for_gpus_share_them_by_their_names(session: Session, kit: LaneKit
         names = [name for ((name,),) in found]
         assert set(names) == set(GPUS)
         assert [lane.share.gpus for lane in executor._lanes] == [0.5] * 3
+
+        # A GPU that fails takes its lane along: in its processes CUDA refuses all from now on.
+        lane = executor._lanes[0]
+        lane._task = replace(task, job=replace(task.job, device="cuda"))
+        assert lane._reported(0, GpuFailed("illegal address", "none", "look"), 0.0) == []
+        failed, lost = lane._reported(1, LinkClosed("gone", "there", "look"), 0.0)
+        assert isinstance(failed, TaskFailed)
+        assert failed.error.code == "lane.gpu"
+        assert isinstance(lost, LaneLost)
+        until(executor, LaneReady)
     finally:
         executor.close()
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cluster.failures import as_error
 from cluster.gpus import chosen, listed, machine_gpus, memory_bytes
 from cluster.session import own_gpus
-from scheduler.errors import GpuUnavailable
+from scheduler.errors import GpuFailed, GpuUnavailable, LaneOutOfMemory
 
 WHOLE = """\
 GPU 0: NVIDIA GeForce RTX 4090 (UUID: GPU-11111111-2222-3333-4444-555555555555)
@@ -74,3 +75,16 @@ def test_no_gpu_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(GpuUnavailable, match="CUDA_VISIBLE_DEVICES is ''"):
         own_gpus()
+
+
+def test_what_cuda_says_is_an_error_of_the_lane_and_memory_is_memory() -> None:
+    kind = type(
+        "CUDARuntimeError", (RuntimeError,), {"__module__": "cupy_backends.cuda.api.runtime"}
+    )
+    error = as_error(kind("cudaErrorIllegalAddress: an illegal memory access was encountered"))
+    assert isinstance(error, GpuFailed)
+    assert error.transient
+    assert "IllegalAddress" in error.found
+    # CuPy's OutOfMemoryError is a MemoryError: a smaller batch may do.
+    memory = type("OutOfMemoryError", (MemoryError,), {"__module__": "cupy.cuda.memory"})
+    assert isinstance(as_error(memory("12 bytes")), LaneOutOfMemory)
