@@ -204,8 +204,8 @@ class Settings(Section):
         Words,
         Flag(
             ("--device-ids", "--execution-device-ids"),
-            "Which of this machine's GPUs, where --device needs some: numbers, or UUIDs of GPUs and "
-            "of their slices (MIG).",
+            "Which of this machine's GPUs, where --device needs some: numbers, or UUIDs of GPUs "
+            "and of their slices (MIG).",
             "IDS",
             unset="all that are visible",
             panel=WHERE,

@@ -10,6 +10,7 @@ import pytest
 
 from actors.models import ModelStore
 from cluster.preparation import settled
+from farm.cli import main
 from farm.config import Settings, load_settings
 from farm.progress import Display, open_display
 from farm.rates import kind_of
@@ -83,3 +84,16 @@ def test_quantised_files_are_for_processors(settings: Settings, job: JobSpec) ->
     whole = replace(job, swap=replace(job.swap, precision="int8"))
     with pytest.raises(SettingInvalid, match="int8 with --device cuda"):
         settled(whole, store)
+
+
+def test_a_farm_for_gpus_says_so_before_it_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SWAPFARM_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("SWAPFARM_CACHE_DIR", str(tmp_path / "cache"))
+    assert main(["up", "--device", "gpu"]) == 2
+    assert "--device gpu" in capfd.readouterr().err
+    # The keeper looks for itself: it is another process, here with a GPU that nobody can see.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main(["up", "--device", "cuda"]) == 3
+    assert "gpu.unavailable" in capfd.readouterr().err
