@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from actors.detector import Detector
 from actors.landmarker import Landmarker, Mesh
+from actors.profiler import Profiler
 from kernels.api import Kernels
 from kernels.picture import Picture
 from scheduler.boxes import overlaps
@@ -27,6 +28,7 @@ class FaceObserver:
         kernels: makes the pictures that the two networks read.
         display: float64 [2, 3], coded frame pixels -> upright display pixels.
         max_overlap: faces whose points' extents overlap more (intersection over union) are one.
+        profiler: measures both networks.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class FaceObserver:
         display: NDArray[np.float64],
         *,
         max_overlap: float = 0.5,
+        profiler: Profiler | None = None,
     ) -> None:
         self._detector = detector
         self._landmarker = landmarker
         self._kernels = kernels
         self._display = display
         self._max_overlap = max_overlap
+        self._profiler = profiler or Profiler()
         self.detected = 0
         """Frames in which the detector looked for faces."""
 
@@ -63,8 +67,11 @@ class FaceObserver:
         """
         self.detected += 1
         faces = []
-        for found in self._detector.detect(picture, self._display, self._kernels):
-            mesh = self._landmarker.locate(picture, found, self._display, self._kernels)
+        with self._profiler.span("detector.detect"):
+            detected = self._detector.detect(picture, self._display, self._kernels)
+        for found in detected:
+            with self._profiler.span("detector.landmark"):
+                mesh = self._landmarker.locate(picture, found, self._display, self._kernels)
             if mesh.is_face:
                 faces.append(observation(frame_index, mesh, found.score))
         # Best first: of two meshes on one face, the one that the detector was surer of stays.
@@ -81,7 +88,8 @@ class FaceObserver:
             points: [n, 2], about where its points should be, in pixels of the coded picture.
             score: what to report as the detector's.
         """
-        mesh = self._landmarker.relocate(picture, points, self._display, self._kernels)
+        with self._profiler.span("detector.landmark"):
+            mesh = self._landmarker.relocate(picture, points, self._display, self._kernels)
         return observation(frame_index, mesh, score) if mesh.is_face else None
 
     def apart(self, faces: Sequence[FaceObservation]) -> list[FaceObservation]:

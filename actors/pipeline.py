@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
@@ -16,7 +14,9 @@ from actors.stages import Outcome
 from actors.toolbox import Toolbox
 from actors.transport.chain import Chain
 from actors.transport.shm import Ring
+from actors.transport.slots import Credits
 from scheduler.jobs import AnalyseTask, Analysis, LaneTask, RenderTask, Segment
+from scheduler.timing import WAITING, Spent, added, cpu_by_stage
 
 STAGES: Final = ("decoder", "detector", "swapper", "compositor", "encoder")
 ANALYSIS: Final = ("decoder", "detector")
@@ -56,21 +56,25 @@ def row_of(processes: Processes, task: LaneTask) -> tuple[int, ...]:
 class StageReport:
     """What one process has to tell of a task that it has finished."""
 
-    cpu_ms: dict[str, float]
-    """CPU milliseconds of the stage's thread by stage, waiting left out. Threads that an encoder
-    or a network starts by its own settings are not counted."""
+    times: Mapping[str, Spent]
+    """By stage and by part of a stage, and what was waited for neighbours."""
     result: Analysis | Segment | None
     masks_path: str
+
+    @property
+    def cpu_ms(self) -> dict[str, float]:
+        """CPU milliseconds by stage, waiting left out."""
+        return cpu_by_stage(self.times)
 
 
 def merge(reports: Sequence[StageReport]) -> Analysis | Segment:
     """The result of a task from the reports of all processes that took part, in their order."""
     (result,) = (report.result for report in reports if report.result is not None)
-    cpu_ms = {stage: ms for report in reports for stage, ms in report.cpu_ms.items()}
+    times = added(report.times for report in reports)
     if isinstance(result, Analysis):
-        return replace(result, cpu_ms=cpu_ms)
+        return replace(result, times=times)
     masks_path = "".join(report.masks_path for report in reports)
-    return replace(result, cpu_ms=cpu_ms, masks_path=masks_path)
+    return replace(result, times=times, masks_path=masks_path)
 
 
 class StageRun:
@@ -103,7 +107,6 @@ class StageRun:
             name, row.index(process), len(row), patience=tools.kit.patience, node=node
         )
         self._outcome = Outcome()
-        self._spent: defaultdict[str, float] = defaultdict(float)
 
     @property
     def frames(self) -> int:
@@ -130,11 +133,14 @@ class StageRun:
     def steps(self) -> Iterator[None]:
         """As `run`, one frame at a time; the `report` is there when it is exhausted."""
         chunk = self._task.chunk
+        self._tools.profiler.take()  # what a task that failed has left
         with self._chain as chain, ExitStack() as open_stages:
             ring = chain.open(self._make_ring)
             frames: Iterator[Frame] = iter(())
-            if not chain.first:
-                frames = self._metered("links", chain.frames())
+            if chain.first:
+                ring.credits = self._waited(ring.credits)
+            else:
+                frames = self._metered(WAITING, chain.frames())
             for stage in self._hosted:
                 frames = self._metered(stage, self._stage(stage, frames, ring))
                 # An early end reaches each stage, the last one first, so that it can clean up.
@@ -148,13 +154,10 @@ class StageRun:
 
     def report(self) -> StageReport:
         """What was done, once all is done."""
-        # Times were taken from the outside: a stage's contain those of the stages before it.
-        cpu_ms, before = {}, self._spent.get("links", 0.0)
-        for stage in self._hosted:
-            cpu_ms[stage] = (self._spent[stage] - before) * 1000
-            before = self._spent[stage]
         return StageReport(
-            cpu_ms=cpu_ms, result=self._outcome.result, masks_path=self._outcome.masks_path
+            times=self._tools.profiler.take(),
+            result=self._outcome.result,
+            masks_path=self._outcome.masks_path,
         )
 
     def cancel(self) -> None:
@@ -180,13 +183,20 @@ class StageRun:
         return stages.encoder(task, frames, outcome)
 
     def _metered(self, stage: str, frames: Iterator[Frame]) -> Generator[Frame, None, None]:
+        """A stage asks those before it for frames within its own time: theirs is left out of it."""
+        profiler = self._tools.profiler
         while True:
-            began = time.thread_time()
-            try:
-                frame = next(frames)
-            except StopIteration:
-                return
-            finally:
-                self._spent[stage] += time.thread_time() - began
+            with profiler.span(stage):
+                try:
+                    frame = next(frames)
+                except StopIteration:
+                    return
             self._outcome.beat()
             yield frame
+
+    def _waited(self, credits: Credits) -> Credits:
+        def wait() -> Iterable[int]:
+            with self._tools.profiler.span(WAITING):
+                return credits()
+
+        return wait

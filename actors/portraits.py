@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actors.fairface import FairFace
+from actors.profiler import Profiler
 from actors.recognizer import Embedder, cut, frontal, sharpness
 from kernels.api import Kernels
 from kernels.cuts import LEAST
@@ -72,6 +73,7 @@ class PortraitAlbum:
         kernels: cuts the chips.
         display: float64 [2, 3], coded frame pixels -> upright display pixels.
         classifier: classifies the best; None: nobody does. One of the two is needed.
+        profiler: measures both.
     """
 
     def __init__(
@@ -80,9 +82,11 @@ class PortraitAlbum:
         kernels: Kernels,
         display: Affine,
         classifier: FairFace | None = None,
+        profiler: Profiler | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._classifier = classifier
+        self._profiler = profiler or Profiler()
         self._readers = [reader for reader in (recognizer, classifier) if reader is not None]
         self._kernels = kernels
         self._display = display
@@ -172,7 +176,8 @@ class PortraitAlbum:
     def _close(self, now: int | None) -> None:
         """Look at the portraits of the runs that have ended before a frame; None: of all."""
         for number in [n for n, run in self._runs.items() if now is None or run.last < now]:
-            self._rows += [self._read(portrait) for portrait in self._runs.pop(number).kept]
+            with self._profiler.span("detector.recognise"):
+                self._rows += [self._read(portrait) for portrait in self._runs.pop(number).kept]
 
     def _read(self, portrait: _Portrait) -> _Row:
         first, last = portrait.chips[0], portrait.chips[-1]

@@ -138,7 +138,6 @@ def _looks_away(task: AnalyseTask, frames: Iterator[Frame], outcome: Outcome) ->
         faces=0,
         hands_path=str(files.hands) if job.occlusion else "",
         appearances_path=str(files.appearances) if job.objects else "",
-        cpu_ms={},
         portraits_path=str(files.portraits) if job.portraits.any else "",
     )
 
@@ -153,6 +152,7 @@ def _looks(
         tools.landmarker_for(settings.landmarker),
         tools.kernels,
         display,
+        profiler=tools.profiler,
     )
     tracker = Tracker(
         observer,
@@ -168,6 +168,7 @@ def _looks(
             tools.kernels,
             display,
             tools.classifier if asked.classes else None,
+            tools.profiler,
         )
     hands = None
     if task.job.occlusion:
@@ -188,7 +189,8 @@ def _looks(
             seen = tracked.detected
             if seen is None and hands.looks_at(at):
                 seen = observer.observe(frame.picture, at)
-            hands.observe(frame.picture, at, [face.box for face in seen or ()])
+            with tools.profiler.span("detector.hands"):
+                hands.observe(frame.picture, at, [face.box for face in seen or ()])
         yield frame
     files = LaneFiles(task)
     write_table(to_table(faces), files.faces)
@@ -213,7 +215,6 @@ def _looks(
         faces=len(faces),
         hands_path=str(files.hands) if hands is not None else "",
         appearances_path=str(files.appearances) if sampler is not None else "",
-        cpu_ms={},
         portraits_path=str(files.portraits) if album is not None else "",
         embedded=album.embedded if album is not None else 0,
         classified=album.classified if album is not None else 0,
@@ -265,12 +266,14 @@ def compositor(
             outcome.masks_path = str(path)
         for frame in frames:
             if stabilizer is not None:
-                stabilizer.stabilize(frame)
+                with tools.profiler.span("compositor.stabilise"):
+                    stabilizer.stabilize(frame)
             if _inside(task.chunk, frame):
                 at = frame.handle.frame_index
                 seen = [] if masks is None else _blends(frame)
                 # After all filters: the outline must never be blended over time.
-                occluder.occlude(frame, hands.get(at, ()), faces.get(at, ()))
+                with tools.profiler.span("compositor.occlude"):
+                    occluder.occlude(frame, hands.get(at, ()), faces.get(at, ()))
                 left = [] if masks is None else _blends(frame)
                 patches = stage.composite(frame)
                 if masks is not None:

@@ -17,23 +17,30 @@ from actors.face_networks import (
     build_landmarker,
 )
 from actors.fairface import FairFace
+from actors.gpu import Gpu, OpenGpu, no_gpu, open_gpu
 from actors.hand_landmarker import HandLandmarker
 from actors.inference.networks import open_network
 from actors.inference.runtime import Runtime
+from actors.inference.tensorrt import TensorRt
 from actors.landmarker import FaceLandmarker, Landmarker
 from actors.mesh_swapper import MeshSwapper
 from actors.models import ModelStore
 from actors.neural_tools import NeuralTools
+from actors.nvtx import open_ranges
 from actors.palms import PalmDetector
+from actors.profiler import Profiler
 from actors.recognizer import Embedder, Recognizer
 from actors.sources import load_sources
 from actors.swap_memory import SwapMemory
 from actors.swap_needs import check_swap
 from actors.swapper import FaceSwapper
 from actors.waiting_swapper import WaitingSwapper
+from kernels.api import Kernels
 from kernels.cpu import CpuKernels
+from kernels.cuda.backend import CudaKernels
 from kernels.mesh.unwrap import Unwrapper
 from scheduler.detection import DetectorSettings, LandmarkerSettings
+from scheduler.devices import CPU, TENSORRT, on_gpu
 from scheduler.jobs import MESH_SWAPPER, SwapSettings
 
 DETECTOR: Final = "face_detection_full_range"
@@ -63,26 +70,50 @@ class LaneKit:
     gains nothing (docs/neural-swappers.md)."""
     patience: float = 300.0
     """Seconds of silence after which a stage takes its neighbour for hung."""
+    nvtx: bool = False
+    """Name the parts of the work in the time line of NVIDIA's profilers."""
 
 
 class Toolbox:
     """The tools of one process, kept for its life; a source face as long as the job's is the same.
 
+    Args:
+        kit: settings of the process.
+        device: of the jobs that these tools are for.
+        open_gpu: the process's GPU, when it is first needed.
+
     Raises (when a tool is first used):
+        GpuUnavailable: there is no such device.
         ModelError: a network is not there or damaged.
         InputError: a source picture cannot be used.
     """
 
-    def __init__(self, kit: LaneKit) -> None:
+    def __init__(self, kit: LaneKit, device: str = CPU, open_gpu: OpenGpu = open_gpu) -> None:
         self.kit = kit
+        self._device = device
+        self._open_gpu = open_gpu
+        self.profiler = Profiler(ranges=open_ranges() if kit.nvtx else None)
         self._swappers: tuple[tuple[SwapSettings, int, int], list[FaceSwapper]] | None = None
         self.swaps = SwapMemory()
         self._detectors: dict[DetectorSettings, Detector] = {}
         self._landmarkers: dict[LandmarkerSettings, Landmarker] = {}
 
+    def on(self, device: str) -> Toolbox:
+        """The tools of jobs for a device: these, or new ones in their place."""
+        return self if device == self._device else Toolbox(self.kit, device, self._open_gpu)
+
     @cached_property
-    def kernels(self) -> CpuKernels:
-        return CpuKernels()
+    def kernels(self) -> Kernels:
+        if not on_gpu(self._device):
+            return CpuKernels()
+        return CudaKernels(self._gpu.device)
+
+    @cached_property
+    def _gpu(self) -> Gpu:
+        gpu = self._open_gpu(self.kit.cache_dir)
+        if gpu.clock is not None:
+            self.profiler.watch(gpu.clock)
+        return gpu
 
     @cached_property
     def detector(self) -> FaceDetector:
@@ -110,11 +141,11 @@ class Toolbox:
 
     @cached_property
     def arcface(self) -> ArcFaceEmbedder:
-        return ArcFaceEmbedder(ArcFace(self._network(RECOGNIZERS["arcface"])))
+        return ArcFaceEmbedder(ArcFace(self.network(RECOGNIZERS["arcface"])))
 
     @cached_property
     def classifier(self) -> FairFace:
-        return FairFace(self._network(CLASSIFIER))
+        return FairFace(self.network(CLASSIFIER))
 
     def embedder(self, name: str) -> Embedder:
         """The recogniser that ``scheduler.identities.SPACES`` knows by a name."""
@@ -127,7 +158,7 @@ class Toolbox:
         if settings not in self._detectors:
             self._detectors.clear()  # the networks of the last job make room before others come
             self._detectors[settings] = build_detector(
-                settings, self._model, self._network, self.kit.threads
+                settings, self._model, self.network, self.kit.threads
             )
         return self._detectors[settings]
 
@@ -138,7 +169,7 @@ class Toolbox:
         if settings not in self._landmarkers:
             self._landmarkers.clear()
             self._landmarkers[settings] = build_landmarker(
-                settings, self._model, self._network, self.kit.threads
+                settings, self._model, self.network, self.kit.threads
             )
         return self._landmarkers[settings]
 
@@ -167,7 +198,7 @@ class Toolbox:
         ]
         tools = NeuralTools(
             swap,
-            load=self._network,
+            load=self.network,
             path=self._model,
             kernels=self.kernels,
             batch=batch,
@@ -181,8 +212,24 @@ class Toolbox:
             swappers = [tools.enhanced(inner, crop_size) for inner in swappers]
         return swappers
 
-    def _network(self, name: str) -> Runtime:
-        return open_network(self._store, name, threads=self.kit.threads)
+    def network(self, name: str) -> Runtime:
+        """A network in ONNX format, by what runs it on this device."""
+        if self._device == TENSORRT:
+            return self._engine(name)
+        return open_network(self._store, name, threads=self.kit.threads, device=self._device)
+
+    def _engine(self, name: str) -> Runtime:
+        gpu = self._gpu
+        if gpu.stream is None:
+            raise no_gpu("a GPU whose stream cannot be given to TensorRT")
+        return TensorRt.load(
+            self._model(name),
+            device=gpu.stream,
+            cache_dir=self.kit.cache_dir,
+            largest=self.kit.batch,
+            sizes={each: shape[1:] for each, shape in self._store.registry[name].inputs},
+            api=gpu.tensorrt,
+        )
 
     def _model(self, name: str) -> Path:
         return self._store.path(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,25 +25,59 @@ _BITS: Final = 0.06
 takes is known only when it is encoded."""
 _LOSSLESS_BITS: Final = 2.0
 _LOSSLESS: Final = ("ffv1", "libx264rgb")
+_CONTEXT: Final = 600 << 20
+"""Bytes of a process's CUDA context with the libraries of networks in it."""
+_WORKSPACE: Final = 3
+"""Times the size of its file that a network takes: weights, what flows through it, workspace."""
+_PLANES: Final = 3
+"""Pictures whose planes are in GPU memory at once: two targets of a crop and a thumbnail."""
+_CROPS: Final = 24
+"""Crops' worth of memory that kernels hold (``kernels.cuda.launcher`` keeps it by name)."""
+_CROP_BYTES: Final = 16
+_CROP: Final = 512
 _TABLES: Final = 4_000
 """Bytes of a frame's rows, with one face."""
 
 
-def admit_film(work: FilmWork, kit: LaneKit, *, local: bool, reserved: int = 0) -> Admission:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuRoom:
+    """What the lanes of a job share."""
+
+    memory: int
+    """Bytes of the smallest GPU that has lanes."""
+    lanes: int
+    """Of one GPU, at most."""
+    networks: int
+    """Bytes of the files of the networks that a lane has there."""
+
+
+def admit_film(
+    work: FilmWork,
+    kit: LaneKit,
+    *,
+    local: bool,
+    reserved: int = 0,
+    gpu: GpuRoom | None = None,
+) -> Admission:
     """Whether the job can begin now.
 
     Args:
         kit: of the lanes.
         local: the lanes are on this machine; of others nothing is known.
         reserved: bytes that other jobs are still going to write to the same disk.
+        gpu: that lanes share; None: they need none, or nothing is known of it.
 
     Raises:
         DoesNotFit: not even were nothing else there.
     """
     memory = psutil.virtual_memory()
-    nodes = (
-        (Room(node="this machine", shm=memory.total, shm_free=memory.available),) if local else ()
-    )
+    nodes: tuple[Room, ...] = ()
+    if local:
+        room = Room(node="this machine", shm=memory.total, shm_free=memory.available)
+        if gpu is not None:
+            room = replace(room, gpu_memory=gpu.memory, gpu_memory_free=gpu.memory)
+        nodes = (room,)
+    on_gpu = gpu_bytes(work, gpu.networks) * gpu.lanes if gpu is not None and local else 0
     folder, output = Path(work.job.folder), Path(work.job.output).parent
     segments, result = _segments(work), _segments(work)
     tables = _TABLES * work.index.frames
@@ -53,7 +88,7 @@ def admit_film(work: FilmWork, kit: LaneKit, *, local: bool, reserved: int = 0) 
     for place, size in places:
         disk = shutil.disk_usage(place)
         answer = admit(
-            Demand(disk=size, shm=ring_bytes(work, kit)),
+            Demand(disk=size, shm=ring_bytes(work, kit), gpu_memory=on_gpu),
             disk=disk.total,
             disk_free=disk.free,
             reserved=reserved,
@@ -64,7 +99,7 @@ def admit_film(work: FilmWork, kit: LaneKit, *, local: bool, reserved: int = 0) 
     return answer
 
 
-def require_room(work: FilmWork, kit: LaneKit, *, local: bool) -> None:
+def require_room(work: FilmWork, kit: LaneKit, *, local: bool, gpu: GpuRoom | None = None) -> None:
     """Refuse a job that would have to wait for room: nobody else's job is going to make some.
 
     Raises:
@@ -72,7 +107,7 @@ def require_room(work: FilmWork, kit: LaneKit, *, local: bool) -> None:
         DiskFull: it would fit, were there less on the disk.
         LaneOutOfMemory: it would fit, were there less in memory.
     """
-    answer = admit_film(work, kit, local=local)
+    answer = admit_film(work, kit, local=local, gpu=gpu)
     if answer.admitted:
         return
     if answer.lacks == "disk":
@@ -97,6 +132,18 @@ def ring_bytes(work: FilmWork, kit: LaneKit) -> int:
     chunk = (work.chunks.get("analyse") or work.plan_analyses())[0]
     task = AnalyseTask(job=work.job, index=work.index, chunk=chunk, attempt=0)
     return Ring.nbytes(layout, slots_needed(task, kit))
+
+
+def gpu_bytes(work: FilmWork, networks: int) -> int:
+    """GPU memory of one lane, roughly and rather too much: its context, its networks with what they
+    work in, the planes that a crop or a thumbnail may see, and the crops.
+
+    Args:
+        networks: bytes of their files.
+    """
+    layout = SlotLayout(format=picture_format(work.index), faces=0, crop_size=0)
+    crops = _CROPS * _CROP_BYTES * max(work.job.swap.crop_size, _CROP) ** 2
+    return _CONTEXT + _WORKSPACE * networks + _PLANES * layout.nbytes + crops
 
 
 def _segments(work: FilmWork) -> int:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from actors.segments import sync_folder
 from cluster.folders import discard, stale
 from scheduler.appearances import SCHEMA as APPEARANCES_SCHEMA
+from scheduler.devices import CPU
 from scheduler.hands import SCHEMA as HANDS_SCHEMA
 from scheduler.identities import SPACES
 from scheduler.jobs import AnalyseSettings, Analysis, PortraitSettings
@@ -56,16 +57,24 @@ class AnalysisCache:
         self._limit = limit
         self._program = program
 
-    def key(self, media: Path, settings: AnalyseSettings, cut: CutSettings | None = None) -> str:
+    def key(
+        self,
+        media: Path,
+        settings: AnalyseSettings,
+        cut: CutSettings | None = None,
+        device: str = CPU,
+    ) -> str:
         """The name under which the analysis of a film is kept. Reads the whole file.
 
         Args:
             cut: which of its frames were looked at; None: all.
+            device: that looked at them.
         """
         with media.open("rb") as file:
             film = hashlib.file_digest(file, "sha256").hexdigest()
         name = f"{film}\n{settings}\n{self._program}"
         name += "" if cut is None or cut.whole else f"\n{cut}"
+        name += "" if device == CPU else f"\n{device}"
         return hashlib.sha256(name.encode()).hexdigest()[:32]
 
     def find(
@@ -109,7 +118,6 @@ class AnalysisCache:
                 faces=pq.read_metadata(faces).num_rows,
                 hands_path=str(hands) if occlusion else "",
                 appearances_path=str(appearances) if objects else "",
-                cpu_ms={},
                 portraits_path=str(looks) if kept.any else "",
             )
         return None

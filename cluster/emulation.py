@@ -1,11 +1,12 @@
 """Several nodes of a Ray on this machine: for tests, and for `farm bench scaling`.
 
-Each has its own id, its own servers, and a GPU that is only a number. They share this machine's
+Each has its own id, its own servers, and a GPU that is only a name. They share this machine's
 cores, its memory and its files, so speed is measured on them with a swapper that waits.
 """
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
@@ -16,6 +17,7 @@ from ray.cluster_utils import Cluster
 from cluster.session import (
     Session,
     end_writers,
+    gpus_shown,
     make_folder,
     own_token,
     remove_folder,
@@ -53,6 +55,7 @@ class EmulatedCluster:
             "num_gpus": gpus,
             "object_store_memory": _STORE,
         }
+        self._named = 0
         try:
             self._start(nodes)
         except ClusterUnreachable:
@@ -67,7 +70,7 @@ class EmulatedCluster:
             self._stack.callback(remove_folder, self._folder, lock)
             self._stack.callback(self._sweep)  # of servers that came too late Ray knows nothing
             use_token(own_token())
-            with servers_start(self._folder):
+            with servers_start(self._folder), gpus_shown(self._gpu_names()):
                 self._cluster = Cluster(
                     initialize_head=True,
                     head_node_args={
@@ -112,7 +115,7 @@ class EmulatedCluster:
 
     def add(self) -> str:
         """Another node joins; its id."""
-        with servers_start(self._folder):
+        with servers_start(self._folder), gpus_shown(self._gpu_names()):
             node = self._cluster.add_node(**self._node)
         return self._note(node)
 
@@ -131,6 +134,12 @@ class EmulatedCluster:
             process.kill()
         self._cluster.remove_node(node, allow_graceful=False)
         del self._servers[name]
+
+    def _gpu_names(self) -> tuple[str, ...]:
+        """Of the next node: each GPU has a name of its own, as real ones have UUIDs."""
+        self._named += 1
+        count = math.ceil(self._node["num_gpus"])
+        return tuple(f"GPU-emulated-{self._named}-{number}" for number in range(count))
 
     def _note(self, node: Any) -> str:
         name = str(node.node_id)

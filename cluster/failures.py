@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import traceback
+from typing import Final
 
 from scheduler.errors import (
     STORAGE_ERRNOS,
     Cancelled,
+    GpuFailed,
     LaneOutOfMemory,
     LinkClosed,
     SwapfarmError,
     storage_error,
 )
+
+_CUDA: Final = "cupy_backends.cuda."
+"""Where CuPy's errors of the driver and of the runtime are from."""
 
 
 def as_error(error: Exception) -> SwapfarmError:
@@ -25,6 +30,12 @@ def as_error(error: Exception) -> SwapfarmError:
             f"out of memory ({error})",
             "memory for the frames under way",
             "free some memory, or use fewer lanes",
+        )
+    if type(error).__module__.startswith(_CUDA):
+        return GpuFailed(
+            f"{type(error).__name__}: {error}",
+            "a GPU that does what it is asked",
+            "nothing, if it happens once: the lane is built anew; if not, look at nvidia-smi",
         )
     trace = "".join(traceback.format_exception(error))
     return SwapfarmError(

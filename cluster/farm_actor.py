@@ -30,6 +30,7 @@ from cluster.preparation import Premises
 from cluster.ray_executor import RayExecutor
 from cluster.session import Session
 from cluster.webhook import Webhook
+from scheduler.devices import CPU
 from scheduler.errors import NoFarm, SwapfarmError
 
 NAME: Final = "farm"
@@ -48,9 +49,16 @@ class FarmPlan:
     """Of the journal: on the machine where the farm is started."""
     premises: Premises
     lanes: int = 0
-    """On all nodes; 0: one for each GPU, on nodes without one for each core."""
+    """On all nodes; 0: one for each core, or for each GPU where they are to have some."""
     processes: int = 0
     """Of each lane; 0: one."""
+    device: str = CPU
+    """That lanes have. Lanes for GPUs can work on jobs for processors, too, but not the other way
+    round."""
+    gpus: tuple[str, ...] = ()
+    """Numbers or UUIDs of this machine's GPUs that lanes may have; none: all."""
+    nvtx: bool = False
+    """Name the parts of the work in the time line of NVIDIA's profilers."""
     local: bool = True
     """The lanes are on this machine."""
     keep_seconds: float = 0.0
@@ -66,7 +74,7 @@ class FarmHost:
         _log.addHandler(logging.FileHandler(plan.folder / "farm.log", encoding="utf-8"))
         _remove_old_lanes()
         self._plan = plan
-        self._kit = LaneKit(cache_dir=plan.premises.cache_dir)
+        self._kit = LaneKit(cache_dir=plan.premises.cache_dir, nvtx=plan.nvtx)
         self._farm = Farm(
             folder=plan.folder,
             premises=plan.premises,
@@ -83,7 +91,14 @@ class FarmHost:
 
     def _open_executor(self) -> RayExecutor:
         processes = lane_processes(self._plan.processes or 1)
-        return RayExecutor(Session.inside(), self._kit, self._plan.lanes, processes, _GROUPS)
+        return RayExecutor(
+            Session.inside(),
+            self._kit,
+            self._plan.lanes,
+            processes,
+            _GROUPS,
+            device=self._plan.device,
+        )
 
     def _loop(self) -> None:
         while True:

@@ -25,7 +25,8 @@ from pydantic import TypeAdapter
 
 import cluster
 from cluster.farm_actor import FarmClient, FarmPlan
-from cluster.session import Session
+from cluster.session import Session, own_gpus
+from scheduler.devices import on_gpu
 from scheduler.errors import ClusterUnreachable, NoFarm, SwapfarmError
 from scheduler.failure import Failure
 
@@ -169,6 +170,7 @@ def keep(plan: FarmPlan) -> None:
 
     Raises:
         ClusterUnreachable: another keeper holds the folder, or Ray does not start.
+        GpuUnavailable: lanes are to have GPUs, and there is none.
     """
     ended = threading.Event()
 
@@ -184,7 +186,8 @@ def keep(plan: FarmPlan) -> None:
             "one farm for each folder",
             "ask it with `farm jobs`, or end it with `farm down`",
         ) from error
-    with Session.open("local", cpus=plan.lanes or None) as session:
+    gpus = own_gpus(plan.gpus) if on_gpu(plan.device) else ()
+    with Session.open("local", cpus=plan.lanes or None, gpus=gpus) as session:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, end)
         client = FarmClient.start(plan)

@@ -7,7 +7,6 @@ the tasks of lanes, and the film tasks, which are done here and now.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -48,6 +47,7 @@ from scheduler.jobs import (
 from scheduler.media import VideoIndex
 from scheduler.tasks import Kind
 from scheduler.timeline import cut, localised, result_of, span_of
+from scheduler.timing import added, cpu_by_stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +315,8 @@ class FilmWork:
 
     def _key_in(self, cache: AnalysisCache) -> str:
         if not self._key:
-            self._key = cache.key(Path(self.job.media), self.job.analysis, self.job.cut)
+            job = self.job
+            self._key = cache.key(Path(job.media), job.analysis, job.cut, job.device)
         return self._key
 
     def use(self, analysis: Analysis) -> None:
@@ -352,6 +353,7 @@ class FilmWork:
                 retries=summary.retries,
                 seconds=summary.seconds,
                 passed=summary.passed,
+                times=summary.times,
             )
         except OSError as error:
             self.desk.note(f"`farm report` will not know this job ({error.strerror or error})")
@@ -363,15 +365,11 @@ class FilmWork:
             retries: attempts that failed and were tried again.
             rendered_as_is: frames [start, stop) of renders that kept the film's own frames.
         """
-        cpu: defaultdict[str, float] = defaultdict(float)
         results: dict[Kind, list[Analysis] | list[Segment]] = {
             "analyse": list(self.analyses.values()),
             "render": list(self.segments.values()),
         }
-        for kind, done in results.items():
-            for result in done:
-                for stage, ms in result.cpu_ms.items():
-                    cpu[f"{kind}.{stage}"] += ms
+        sums = {kind: added(each.times for each in done) for kind, done in results.items()}
         now = time.monotonic()
         times = [*self.phases.items(), ("end", now)]
         return JobSummary(
@@ -388,7 +386,16 @@ class FilmWork:
             crop_size=self.crop_size,
             seconds=now - self._began,
             phase_seconds={name: after - at for (name, at), (_, after) in pairwise(times)},
-            cpu_ms_per_frame={stage: ms / self.index.frames for stage, ms in cpu.items()},
+            cpu_ms_per_frame={
+                f"{kind}.{stage}": ms / self.index.frames
+                for kind, times in sums.items()
+                for stage, ms in cpu_by_stage(times).items()
+            },
+            times={
+                f"{kind}.{part}": spent
+                for kind, times in sums.items()
+                for part, spent in times.items()
+            },
             swaps=self.census.swaps,
             megapixels=self.index.width * self.index.height / 1e6,
             analysis_cached=self.cached,

@@ -17,12 +17,17 @@ from scheduler.jobs import Analysis, LaneTask, Segment
 
 
 class InlineExecutor:
-    """An `Executor` whose `poll` does the work, frame by frame, until its time is up."""
+    """An `Executor` whose `poll` does the work, frame by frame, until its time is up.
 
-    def __init__(self, kit: LaneKit) -> None:
+    Args:
+        kit: settings of the lane.
+        tools: to work with; None: new ones.
+    """
+
+    def __init__(self, kit: LaneKit, tools: Toolbox | None = None) -> None:
         limit_threads(kit.threads)
         warm_up()
-        self._tools = Toolbox(kit)
+        self._tools = tools or Toolbox(kit)
         self._told = False
         self._gone: list[ExecutorEvent] = []
         self._task: LaneTask | None = None
@@ -49,6 +54,7 @@ class InlineExecutor:
 
     def start(self, task: LaneTask, lane: int) -> None:
         self._task = task
+        self._tools = self._tools.on(task.job.device)
         self._run = StageRun(task, self._tools, lane_processes(1), 0, task.key)
         self._steps = self._run.steps()
 

@@ -174,7 +174,8 @@ class JobShelf:
         """CPU time of all that was delivered."""
         total = 0.0
         for path in (self._folder / job / _RESULTS).glob("*.json"):
-            total += sum(json.loads(path.read_bytes()).get("cpu_ms", {}).values())
+            times = json.loads(path.read_bytes()).get("times", {})
+            total += sum(spent["cpu_ms"] for spent in times.values())
         return total / 1000
 
     def _result(self, job: str, name: str) -> Path:

@@ -22,7 +22,7 @@ from actors.toolbox import LaneKit
 from cluster.failures import root_cause
 from cluster.layout import Share
 from cluster.shells import Place, StageShell
-from scheduler.errors import LaneDied, SwapfarmError
+from scheduler.errors import GpuFailed, LaneDied, SwapfarmError
 from scheduler.events import (
     ExecutorEvent,
     LaneLost,
@@ -245,7 +245,10 @@ class Lane:
         errors = [answer for answer in answers if isinstance(answer, SwapfarmError)]
         if errors:
             LaneFiles(task).remove()
-            return [self._failure(task, root_cause(errors))]
+            cause = root_cause(errors)
+            told: list[ExecutorEvent] = [self._failure(task, cause)]
+            # A context in which a kernel went astray refuses all that is asked of it afterwards.
+            return told + self.end("its GPU failed") if isinstance(cause, GpuFailed) else told
         result = merge([answer for answer in answers if isinstance(answer, StageReport)])
         return [TaskDone(key=task.key, attempt=task.attempt, lane=self.number, result=result)]
 

@@ -34,6 +34,8 @@ from cluster.analyses import AnalysisCache
 from cluster.film_work import Desk
 from cluster.records import RecordBook
 from scheduler.classes import FaceClass
+from scheduler.devices import on_gpu
+from scheduler.errors import SettingInvalid
 from scheduler.jobs import MESH_SWAPPER, JobSpec
 from scheduler.provenance import ModelRecord
 
@@ -124,6 +126,7 @@ def settled(job: JobSpec, store: ModelStore) -> JobSpec:
     """
     check_swap(job.swap)
     check_faces(job)
+    job = _exact_on_gpu(job) if on_gpu(job.device) else job
     real = job.swap.model != MESH_SWAPPER and job.swap.waits is None
     swappers = (job.swap.model,) if real else ()
     enhancer, landmarker = job.swap.enhancer, job.analysis.landmarker
@@ -138,6 +141,24 @@ def settled(job: JobSpec, store: ModelStore) -> JobSpec:
     points = resolve_precision(store, readers_of(landmarker), landmarker.precision)
     analysis = replace(job.analysis, landmarker=replace(landmarker, precision=points))
     return replace(job, swap=swap, analysis=analysis)
+
+
+def _exact_on_gpu(job: JobSpec) -> JobSpec:
+    """INT8 files are made for processors, and are no gain on a GPU."""
+    swap, landmarker = job.swap, job.analysis.landmarker
+    asked = (swap.precision, swap.enhancer.precision, landmarker.precision)
+    if "int8" in asked:
+        raise SettingInvalid(
+            f"precision int8 with --device {job.device}",
+            "fp32 or auto: quantised files are run on processors",
+            "leave one of them out",
+        )
+    enhancer = replace(swap.enhancer, precision="fp32")
+    return replace(
+        job,
+        swap=replace(swap, precision="fp32", enhancer=enhancer),
+        analysis=replace(job.analysis, landmarker=replace(landmarker, precision="fp32")),
+    )
 
 
 def record_book(premises: Premises) -> RecordBook:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Final
 
 import ray
@@ -19,6 +20,7 @@ from actors.toolbox import LaneKit
 from cluster.lanes import GROUPS, Lane
 from cluster.layout import NodeRoom, Share, deal
 from cluster.session import Session
+from scheduler.devices import CPU, on_gpu
 from scheduler.errors import ClusterUnreachable, LaneDied
 from scheduler.events import ExecutorEvent, LaneLost, LaneReady, TaskFailed
 from scheduler.jobs import LaneTask
@@ -43,6 +45,8 @@ class RayExecutor:
         processes: the stages that each process of a lane hosts.
         groups: how the names of the lanes' placement groups begin.
         among: ids of the nodes that may have lanes; none: all, also those that join.
+        device: of the jobs (``scheduler.devices``): lanes for a GPU have one each, or a part of
+            one; others take none, however many there are.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class RayExecutor:
         processes: Processes,
         groups: str = GROUPS,
         among: Collection[str] = (),
+        device: str = CPU,
     ) -> None:
         if sum(processes, ()) != STAGES:
             raise ValueError(f"a lane has each of {STAGES} once, in this order, not {processes}")
@@ -61,6 +66,7 @@ class RayExecutor:
         self._processes = processes
         self._groups = groups
         self._among = among
+        self._device = device
         self._wanted = lanes
         self._lanes: list[Lane] = []
         self._builds: list[int] = []
@@ -216,8 +222,12 @@ class RayExecutor:
             self._first_by = now + _FIRST_LANE  # another node has as long to come
 
     def _nodes(self) -> list[NodeRoom]:
-        nodes = self._session.nodes()
-        return [node for node in nodes if not self._among or node.name in self._among]
+        nodes = [
+            node for node in self._session.nodes() if not self._among or node.name in self._among
+        ]
+        if on_gpu(self._device):
+            return [node for node in nodes if node.gpus > 0]
+        return [replace(node, gpus=0.0) for node in nodes]
 
     def _shares(self, fresh: list[NodeRoom], used: int) -> tuple[Share, ...]:
         """The lanes of nodes that have none, next to those that there are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from scheduler.errors import MediaMissing, ReportMissing, ReportOutdated
 from scheduler.jobs import JobSpec, Segment
 from scheduler.media import VideoIndex
 from scheduler.records import FileMark, JobRecord, digest, from_json, roles_of
+from scheduler.timing import Spent
 
 FACTS: Final = "record.json"
 FACES: Final = "faces.parquet"
@@ -81,6 +82,7 @@ class RecordBook:
         retries: int,
         seconds: float,
         passed: Sequence[tuple[int, int]] = (),
+        times: Mapping[str, Spent] | None = None,
     ) -> None:
         """Keep what a report on a published job needs.
 
@@ -88,6 +90,7 @@ class RecordBook:
             chunks, segments: of the render, in film order; the segments with their masks.
             cuts: frames that start a shot.
             passed: frames [start, stop) that could not be worked on.
+            times: what the parts of the work took.
 
         Raises:
             OSError: the folder cannot be written, or a file of the job has gone.
@@ -117,6 +120,7 @@ class RecordBook:
             retries=retries,
             seconds=seconds,
             passed=tuple(passed),
+            times=times or {},
         )
         self._folder.mkdir(parents=True, exist_ok=True)
         entry = self._folder / job.job_id

@@ -5,7 +5,6 @@ do it, tells the ledger.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from scheduler.media import VideoIndex
 from scheduler.progress import JobSnapshot
 from scheduler.tally import Tally
 from scheduler.tasks import Kind
+from scheduler.timing import added, cpu_by_stage
 
 POLL_SECONDS: Final = 0.2
 DESK: Final = "desk"
@@ -156,10 +156,6 @@ class JobService:
                 with closing(self._open_executor()) as executor:
                     self._drive(work, executor, survey=True)
             assert work.stitched is not None
-            cpu: defaultdict[str, float] = defaultdict(float)
-            for analysis in work.analyses.values():
-                for stage, ms in analysis.cpu_ms.items():
-                    cpu[stage] += ms
             return Survey(
                 index=work.index,
                 stitched=work.stitched,
@@ -169,7 +165,7 @@ class JobService:
                 crop_size=work.crop_size,
                 cached=work.cached,
                 seconds=time.monotonic() - began,
-                cpu_ms=dict(cpu),
+                cpu_ms=cpu_by_stage(added(each.times for each in work.analyses.values())),
                 embedded=sum(analysis.embedded for analysis in work.analyses.values()),
                 classified=sum(analysis.classified for analysis in work.analyses.values()),
                 detected=sum(analysis.detected for analysis in work.analyses.values()),

@@ -19,7 +19,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -31,6 +31,8 @@ from ray._private import worker as ray_worker
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 import cluster
+from actors.gpu import no_gpu
+from cluster.gpus import chosen, machine_gpus
 from cluster.layout import NodeRoom
 from scheduler.errors import ClusterUnreachable
 
@@ -46,6 +48,7 @@ _NEAR: Final = ("127.0.0.1", "localhost", "[::1]")
 _TOKEN: Final = "RAY_AUTH_TOKEN"
 _TOKEN_MODE: Final = "RAY_AUTH_MODE"
 _NOTES: Final = "RAY_TMPDIR"
+_VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
 _LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Off, Ray binds to the loopback interface alone, on every system. It is read by each process of
 Ray from its environment, by this one at the import of Ray: hence the constant below, too."""
@@ -55,21 +58,36 @@ class Session:
     """A connection of this process to a Ray cluster. One at a time; use as a context manager."""
 
     def __init__(
-        self, *, local: bool, folder: Path | None = None, lock: int = -1, cpus: int = 0
+        self,
+        *,
+        local: bool,
+        folder: Path | None = None,
+        lock: int = -1,
+        cpus: int = 0,
+        gpus: tuple[str, ...] = (),
     ) -> None:
         self.local = local
         """True: a Ray of our own, which ends with this session."""
         self._folder = folder
         self._lock = lock
         self._own_cpus = cpus
+        self._own_gpus = gpus
 
     @classmethod
-    def open(cls, address: str | None = None, *, cpus: int | None = None, token: str = "") -> Self:
+    def open(
+        cls,
+        address: str | None = None,
+        *,
+        cpus: int | None = None,
+        gpus: tuple[str, ...] = (),
+        token: str = "",
+    ) -> Self:
         """Joins the cluster at ``address`` or RAY_ADDRESS; without either starts one of our own.
 
         Args:
             address: HOST:PORT of a cluster's head; "local" starts one whatever RAY_ADDRESS says.
             cpus: that a Ray of our own shares out; None: the cores this process may run on.
+            gpus: that it shares out, as CUDA_VISIBLE_DEVICES names them (`own_gpus`).
             token: of the cluster; empty: RAY_AUTH_TOKEN, if it wants one.
 
         Raises:
@@ -79,7 +97,7 @@ class Session:
         if token:
             use_token(token)
         if address == LOCAL:
-            return cls._start(cpus or len(os.sched_getaffinity(0)))
+            return cls._start(cpus or len(os.sched_getaffinity(0)), gpus)
         return cls._join(address)
 
     @property
@@ -149,7 +167,7 @@ class Session:
             ClusterUnreachable: it does not start.
         """
         self.close()
-        fresh = self._start(self._own_cpus)
+        fresh = self._start(self._own_cpus, self._own_gpus)
         self._folder, self._lock = fresh._folder, fresh._lock
 
     def close(self) -> None:
@@ -167,25 +185,25 @@ class Session:
             self._folder = None
 
     @classmethod
-    def _start(cls, cpus: int) -> Self:
+    def _start(cls, cpus: int, gpus: tuple[str, ...]) -> Self:
         try:
-            return cls._try_start(cpus)
+            return cls._try_start(cpus, gpus)
         except ClusterUnreachable:
             # Ray gives its servers half a minute, which a busy machine may need for other things.
-            return cls._try_start(cpus)
+            return cls._try_start(cpus, gpus)
 
     @classmethod
-    def _try_start(cls, cpus: int) -> Self:
+    def _try_start(cls, cpus: int, gpus: tuple[str, ...]) -> Self:
         sweep_sessions()
         folder, lock = make_folder()
         # Ray turns its token check on by itself; with a token at hand it writes none to ~/.ray.
         own_token()
         try:
-            with _ray_starts(), _on_loopback():
+            with _ray_starts(), _on_loopback(), gpus_shown(gpus):
                 ray.init(
                     address="local",
                     num_cpus=cpus,
-                    num_gpus=0,  # networks of this release run on cores
+                    num_gpus=len(gpus),
                     include_dashboard=False,
                     object_store_memory=_STORE,
                     log_to_driver=False,
@@ -205,7 +223,7 @@ class Session:
                 "a local Ray",
                 "try again; `farm doctor` checks this machine, and --no-ray works without Ray",
             ) from error
-        return cls(local=True, folder=folder, lock=lock, cpus=cpus)
+        return cls(local=True, folder=folder, lock=lock, cpus=cpus, gpus=gpus)
 
     @classmethod
     def _join(cls, address: str) -> Self:
@@ -230,6 +248,46 @@ class Session:
 def _node() -> Any:
     """Ray's own view of the servers that this process started; None without any."""
     return ray_worker._global_node
+
+
+def own_gpus(wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """The GPUs that a Ray of our own is to share out, as CUDA_VISIBLE_DEVICES names them: by UUID
+    where that variable is not set, so that slices of GPUs (MIG) are found, too.
+
+    Args:
+        wanted: numbers or UUIDs of some; none: all.
+
+    Raises:
+        GpuUnavailable: there is none, or a wanted one is not there.
+    """
+    gpus = machine_gpus()
+    visible = os.environ.get(_VISIBLE)
+    try:
+        found = chosen(gpus, visible, wanted)
+    except LookupError as error:
+        shown = visible if visible is not None else ", ".join(gpu.uuid for gpu in gpus)
+        raise no_gpu(f"no GPU {error} among those that are visible ({shown or 'none'})") from error
+    if not found:
+        raise no_gpu(
+            "no NVIDIA GPU is visible here"
+            + (f" ({_VISIBLE} is {visible!r})" if visible is not None else "")
+        )
+    return found
+
+
+@contextlib.contextmanager
+def gpus_shown(gpus: tuple[str, ...]) -> Iterator[None]:
+    """Ray gives lanes the names that it finds in this variable when it starts."""
+    before = os.environ.get(_VISIBLE)
+    if gpus:
+        os.environ[_VISIBLE] = ",".join(gpus)
+    try:
+        yield
+    finally:
+        if gpus:
+            os.environ.pop(_VISIBLE)
+        if before is not None:
+            os.environ[_VISIBLE] = before
 
 
 def own_token() -> str:

@@ -14,6 +14,7 @@ from actors.pipeline import Processes, StageReport, StageRun
 from actors.threads import limit_threads
 from actors.toolbox import LaneKit, Toolbox
 from cluster.failures import as_error
+from cluster.metrics import LaneMetrics
 from kernels.warm import warm_up
 from scheduler.errors import SwapfarmError
 from scheduler.jobs import LaneTask
@@ -28,6 +29,8 @@ class Place:
     """Ray's id of the node."""
     host: str
     """Its name for people."""
+    gpus: tuple[str, ...] = ()
+    """What CUDA is told that it may see: the names that Ray has for the lane's GPU."""
 
 
 class StageShell:
@@ -42,6 +45,7 @@ class StageShell:
         limit_threads(kit.threads)
         warm_up()
         self._tools = Toolbox(kit)
+        self._metrics = LaneMetrics()
         self._processes = processes
         self._process = process
         self._node: str = ray.get_runtime_context().get_node_id()
@@ -51,16 +55,21 @@ class StageShell:
 
     def place(self) -> Place:
         """Answers as soon as the process is up."""
-        return Place(pid=os.getpid(), node=self._node, host=socket.gethostname())
+        gpus = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+        return Place(pid=os.getpid(), node=self._node, host=socket.gethostname(), gpus=tuple(gpus))
 
     def run(self, task: LaneTask, name: str) -> StageReport | SwapfarmError:
         """Does this process's part of a task. Errors come back as values, whole."""
         try:
+            self._tools = self._tools.on(task.job.device)
             run = StageRun(task, self._tools, self._processes, self._process, name, node=self._node)
             self._name, self._run = name, run
             if self._cancelled == name:
                 run.cancel()  # the word came before the work
-            return run.run()
+            report = run.run()
+            frames = report.result.frames if report.result else 0
+            self._metrics.add(task.key.partition("/")[0], frames, report.times)
+            return report
         except Exception as error:  # noqa: BLE001  (the process's border: nothing may get lost)
             return as_error(error)
         finally:

@@ -29,8 +29,6 @@ WHY_NOT: Final[Mapping[str, str]] = {
     "workflow": "follows from the target's name",
     "workflow_mode": "follows from the target's name",
     "workflow_strategy": "frames are never written to files",
-    "execution_device_ids": "lanes run on processors; Ray shares out devices",
-    "execution_providers": "lanes run on processors",
     "execution_thread_count": "as many lanes as cores: --lanes",
     "execution_queue_count": "queues are bounded by a lane's slots",
     "download_providers": "belongs to the command line: farm models pull --provider",

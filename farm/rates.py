@@ -13,6 +13,7 @@ from typing import Final
 
 import psutil
 
+from scheduler.devices import CPU
 from scheduler.jobs import JobSpec, JobSummary
 
 KEPT: Final = 5
@@ -39,7 +40,8 @@ BUILT_IN_ANALYSIS_MS: Final = 12.0
 
 def kind_of(job: JobSpec, crop_size: int) -> str:
     """Jobs of one kind cost about the same for each pixel and each face."""
-    return f"{job.swap.model}/{job.encoder.codec}/{job.encoder.preset}/{crop_size}"
+    kind = f"{job.swap.model}/{job.encoder.codec}/{job.encoder.preset}/{crop_size}"
+    return kind if job.device == CPU else f"{kind}/{job.device}"
 
 
 def measured(summary: JobSummary, lanes: int) -> Rates | None:

@@ -121,6 +121,15 @@ def facts_of(
         "retries": record.retries,
         "job_seconds": round(record.seconds, 3),
         "passed": [list(frames) for frames in record.passed],
+        "times": {
+            part: {
+                "calls": spent.calls,
+                "wall_ms": round(spent.wall_ms, 1),
+                "cpu_ms": round(spent.cpu_ms, 1),
+                "device_ms": None if spent.device_ms is None else round(spent.device_ms, 1),
+            }
+            for part, spent in record.times.items()
+        },
         "borders": list(record.borders),
         "cuts": list(record.cuts),
         "total": {

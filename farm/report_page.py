@@ -68,6 +68,7 @@ def _body(report: Report, axis: TimeAxis) -> list[str]:
         _charts(facts, axis),
         _faces(facts, axis),
         _tracks(facts, report.portraits),
+        _times(facts),
         _meanings(),
     ]
 
@@ -220,6 +221,32 @@ def _tracks(facts: Mapping[str, Any], portraits: Mapping[int, tuple[Image, Image
         "<section><h2>Tracks</h2><div class=scroll tabindex=0 role=region aria-label=Tracks>"
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{rest}</section>"
     )
+
+
+def _times(facts: Mapping[str, Any]) -> str:
+    """Where the lanes' time went; nothing of jobs that left no times."""
+    times, frames = facts.get("times", {}), max(facts["frames"], 1)
+    if not times:
+        return ""
+    gpu = any(spent["device_ms"] is not None for spent in times.values())
+    clocks = {"wall_ms": "time", "cpu_ms": "CPU", **({"device_ms": "GPU"} if gpu else {})}
+    head = "".join(f"<th scope=col class=num>{name}</th>" for name in clocks.values())
+    rows = "".join(
+        f"<tr><th scope=row>{escape(part.replace('.', ' · '))}</th>"
+        + "".join(f"<td class=num>{_per_frame(spent[key], frames)}</td>" for key in clocks)
+        + "</tr>"
+        for part, spent in times.items()
+    )
+    return (
+        "<section><h2>Where the time went</h2><p class=quiet>Milliseconds of a lane for each frame "
+        "of the film; a part’s time is without that of its parts.</p>"
+        "<div class=scroll tabindex=0 role=region aria-label=Times><table><thead><tr>"
+        f"<th scope=col>part</th>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"
+    )
+
+
+def _per_frame(ms: float | None, frames: int) -> str:
+    return "–" if ms is None else f"{ms / frames:.2f}"
 
 
 def _row(track: Mapping[str, Any], portraits: Mapping[int, tuple[Image, Image]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,25 +10,28 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
+from actors.gpu import no_gpu
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
 from actors.toolbox import LaneKit
-from cluster.admitting import require_room
+from cluster.admitting import GpuRoom, require_room
 from cluster.executor import Executor
 from cluster.failures import as_error
+from cluster.gpus import machine_gpus, memory_bytes
 from cluster.inline import InlineExecutor
 from cluster.layout import choose_layout
-from cluster.preparation import Premises, open_desk, settled
+from cluster.preparation import Premises, model_names, open_desk, settled
 from cluster.preparation import record_book as kept_records
 from cluster.ray_executor import RayExecutor
 from cluster.records import RecordBook
 from cluster.service import JobService, Survey
-from cluster.session import LOCAL, Session
+from cluster.session import LOCAL, Session, own_gpus
 from cluster.webhook import Webhook, state_facts
 from farm.config import Settings
 from farm.progress import Display
 from farm.rates import RateBook, kind_of, measured
-from scheduler.errors import Cancelled
+from scheduler.devices import CPU, on_gpu
+from scheduler.errors import Cancelled, SettingInvalid
 from scheduler.failure import Failure
 from scheduler.instructions import JobState
 from scheduler.jobs import JobSpec, JobSummary
@@ -42,7 +46,7 @@ class FarmOptions:
     """HOST:PORT of a Ray cluster; None: RAY_ADDRESS, else a private one on this machine."""
     ray: bool = True
     lanes: int = 0
-    """0: one for each GPU of the cluster; on nodes without, and here, one for each core."""
+    """0: one for each core; of jobs for GPUs one for each GPU."""
     processes: int = 0
     """Of each lane; 0: one."""
     keep: bool = False
@@ -51,6 +55,12 @@ class FarmOptions:
     """Of the networks in each process. Never changes a frame."""
     batch: int = 1
     """Faces that a neural swapper sees at once, a power of two up to 64. Never changes a frame."""
+    device: str = CPU
+    """That lanes must have: the jobs'."""
+    gpus: tuple[str, ...] = ()
+    """Numbers or UUIDs of this machine's GPUs that lanes may have; none: all."""
+    nvtx: bool = False
+    """Name the parts of the work in the time line of NVIDIA's profilers."""
 
 
 def farm_options(settings: Settings) -> FarmOptions:
@@ -61,6 +71,9 @@ def farm_options(settings: Settings) -> FarmOptions:
         lanes=settings.lanes,
         processes=settings.lane.processes,
         keep=settings.keep,
+        device=settings.device,
+        gpus=settings.device_ids,
+        nvtx=settings.lane.nvtx,
     )
 
 
@@ -82,7 +95,10 @@ class Lanes:
 
     def __init__(self, settings: Settings, options: FarmOptions) -> None:
         self._kit = LaneKit(
-            cache_dir=settings.cache_dir, threads=options.threads, batch=options.batch
+            cache_dir=settings.cache_dir,
+            threads=options.threads,
+            batch=options.batch,
+            nvtx=options.nvtx,
         )
         self._options = options
         self._stack = ExitStack()
@@ -104,15 +120,29 @@ class Lanes:
 
         Raises:
             ClusterUnreachable: there is no Ray to be had.
+            GpuUnavailable: there is no GPU to be had.
+            SettingInvalid: GPUs are named where they cannot be chosen.
         """
         options = self._options
+        local = Session.address(options.address) == LOCAL
+        if options.gpus and not (on_gpu(options.device) and options.ray and local):
+            raise SettingInvalid(
+                "--device-ids " + " ".join(options.gpus),
+                "a --device that is a GPU, on this machine's own Ray",
+                "leave it out; a cluster's nodes show what CUDA_VISIBLE_DEVICES says there",
+            )
         if not options.ray:
             return InlineExecutor(self._kit)
         if self._session is None:
-            self._session = self._stack.enter_context(Session.open(options.address))
+            gpus = own_gpus(options.gpus) if local and on_gpu(options.device) else ()
+            self._session = self._stack.enter_context(Session.open(options.address, gpus=gpus))
         session = self._session
+        if on_gpu(options.device) and not any(node.gpus for node in session.nodes()):
+            raise no_gpu("no node of the cluster has a GPU that Ray knows of")
         processes = options.processes or 1
-        executor = RayExecutor(session, self._kit, options.lanes, lane_processes(processes))
+        executor = RayExecutor(
+            session, self._kit, options.lanes, lane_processes(processes), device=options.device
+        )
         display.event(
             "lanes",
             lanes=executor.lanes,
@@ -203,6 +233,8 @@ def lanes_of(options: FarmOptions) -> int:
     """How many lanes a job gets on this machine, without asking Ray."""
     if not options.ray:
         return 1
+    if on_gpu(options.device):
+        return options.lanes or max(len(options.gpus or machine_gpus()), 1)
     return choose_layout(len(os.sched_getaffinity(0)), lanes=options.lanes)[0]
 
 
@@ -224,6 +256,25 @@ def survey_job(
     job = settled(job, ModelStore(settings.cache_dir))
     with _service(job, settings, options, display, lanes) as (service, _):
         return service.survey(job)
+
+
+def _gpu_room(job: JobSpec, settings: Settings, options: FarmOptions) -> GpuRoom | None:
+    """What the lanes of a job on this machine's GPUs share; None: none, or it is not known."""
+    sizes = memory_bytes() if on_gpu(job.device) else {}
+    if not sizes or Session.address(options.address) != LOCAL:
+        return None
+    store = ModelStore(settings.cache_dir)
+    files = [store.path(name) for name in model_names(job)]
+    # A slice (MIG) has less than its GPU; how much, the driver does not say here.
+    whole = {gpu.uuid for gpu in machine_gpus() if gpu.uuid == gpu.whole}
+    memory = [size for uuid, size in sizes.items() if uuid in whole]
+    if not memory:
+        return None
+    return GpuRoom(
+        memory=min(memory),
+        lanes=math.ceil((options.lanes or len(memory)) / len(memory)),
+        networks=sum(file.stat().st_size for file in files if file.suffix == ".onnx"),
+    )
 
 
 @contextmanager
@@ -255,6 +306,8 @@ def _service(
             analyses=desk.analyses,
             records=desk.records,
             sign=desk.sign,
-            admit=lambda work: require_room(work, kit, local=local),
+            admit=lambda work: require_room(
+                work, kit, local=local, gpu=_gpu_room(job, settings, options)
+            ),
         )
         yield service, used

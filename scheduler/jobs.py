@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal
 
 from scheduler.chunks import Chunk
 from scheduler.classes import ClassFilter
 from scheduler.detection import DetectorSettings, LandmarkerSettings
+from scheduler.devices import CPU
 from scheduler.masks import MaskSettings
 from scheduler.media import VideoIndex
 from scheduler.output import STILLS, CutSettings, ImageSettings, SoundSettings
 from scheduler.places import Destination
 from scheduler.provenance import ModelRecord
+from scheduler.timing import Spent, cpu_by_stage
 
 WARMUP: Final = 12
 """What the guard looks back on, and by measurement (docs/quality-pixels.md) more than the other
@@ -221,6 +224,9 @@ class JobSpec:
     folder: str
     """Absolute path of the job's own folder for analysis and segments."""
     swap: SwapSettings
+    device: str = CPU
+    """Of ``scheduler.devices.DEVICES``: what pixels and networks are worked on with, on all lanes.
+    Two devices agree within tolerances, not bit for bit (docs/gpu.md)."""
     faces: FaceChoice = field(default_factory=FaceChoice)
     identities: bool = False
     """Whether the analysis must find out who is who; needs the recogniser."""
@@ -374,8 +380,8 @@ class Analysis:
     """With ``AnalyseSettings.occlusion``: Parquet after ``scheduler.hands.SCHEMA``."""
     appearances_path: str = ""
     """With ``AnalyseSettings.objects``: Parquet after ``scheduler.appearances.SCHEMA``."""
-    cpu_ms: dict[str, float]
-    """CPU milliseconds by stage, for benchmarks and reports."""
+    times: Mapping[str, Spent] = field(default_factory=dict)
+    """What its parts took, for benchmarks and reports."""
     portraits_path: str = ""
     """Parquet after ``scheduler.tracks.PORTRAITS_SCHEMA``; empty without ``JobSpec.portraits``."""
     embedded: int = 0
@@ -384,6 +390,11 @@ class Analysis:
     """Faces that the classifier looked at."""
     detected: int = 0
     """Pictures that the face detector looked at, those of the halo, too."""
+
+    @property
+    def cpu_ms(self) -> dict[str, float]:
+        """CPU milliseconds by stage."""
+        return cpu_by_stage(self.times)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -405,7 +416,13 @@ class Segment:
     """With ``JobSpec.frame_hashes``: one a frame, of the planes as handed to the encoder."""
     masks_path: str = ""
     """With ``JobSpec.record_masks``: Parquet with one row for each face that was pasted."""
-    cpu_ms: dict[str, float] = field(default_factory=dict)
+    times: Mapping[str, Spent] = field(default_factory=dict)
+    """What its parts took."""
+
+    @property
+    def cpu_ms(self) -> dict[str, float]:
+        """CPU milliseconds by stage."""
+        return cpu_by_stage(self.times)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -429,6 +446,9 @@ class JobSummary:
     phase_seconds: dict[str, float]
     cpu_ms_per_frame: dict[str, float]
     """CPU milliseconds of each stage over the film's frames."""
+    times: Mapping[str, Spent] = field(default_factory=dict)
+    """What the parts of the lanes' work took, all lanes together: ``render.swapper``,
+    ``analyse.detector.landmark``."""
     swaps: int = 0
     """Faces swapped, counted once for each frame that they are in."""
     megapixels: float = 0.0

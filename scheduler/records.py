@@ -7,7 +7,7 @@ looked into without having asked before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scheduler.jitter import JitterMeter
 from scheduler.jobs import FaceChoice, JobSpec
 from scheduler.points import point_set
+from scheduler.timing import Spent
 from scheduler.tracks import from_table
 
 VERSION: Final = 1
@@ -79,6 +80,8 @@ class JobRecord:
     seconds: float
     passed: tuple[tuple[int, int], ...] = ()
     """Frames [start, stop) that could not be worked on and stayed as they were."""
+    times: Mapping[str, Spent] = field(default_factory=dict)
+    """``JobSummary.times``."""
 
     def to_json(self) -> dict[str, Any]:
         return {"version": VERSION, **asdict(self)}
@@ -93,9 +96,12 @@ def from_json(facts: Mapping[str, Any]) -> JobRecord:
     try:
         if facts["version"] != VERSION:
             raise ValueError(f"a record of version {facts['version']}")
-        names = [name for name in JobRecord.__dataclass_fields__ if name != "passed"]
+        later = ("passed", "times")  # not in the first records of this version
+        names = [name for name in JobRecord.__dataclass_fields__ if name not in later]
         given = {name: facts[name] for name in names}
         given["passed"] = tuple((start, stop) for start, stop in facts.get("passed", ()))
+        times = facts.get("times", {})
+        given["times"] = {part: Spent(**spent) for part, spent in times.items()}
         given["media"], given["output"] = FileMark(**given["media"]), FileMark(**given["output"])
         given["people"] = tuple(tuple(FileMark(**m) for m in marks) for marks in given["people"])
         choice = dict(given["choice"])

@@ -1,8 +1,10 @@
-"""Models and sample media, fetched once by the program's own fetcher and kept in its cache."""
+"""Models and sample media, fetched once by the program's own fetcher and kept in its cache; GPUs,
+real ones and played ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from actors.models import ModelStore
 from actors.toolbox import EMBEDDED
 from farm.config import load_settings
+from kernels.cuda.cupy_device import CupyDevice, NoGpuError
+from tests.support.cuda_device import Devices
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,3 +43,22 @@ def samples(models: ModelStore) -> dict[str, Path]:
     return {
         name: models.path(name) for name, spec in models.registry.items() if spec.kind == "sample"
     }
+
+
+@pytest.fixture(scope="session")
+def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devices]:
+    """Devices that run the CUDA kernels on the CPU."""
+    with Devices(tmp_path_factory.mktemp("cuda")) as devices:
+        yield devices
+
+
+@pytest.fixture(scope="session")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], CupyDevice]:
+    """Gives a real GPU. Without one the test is skipped, or fails under FAIL_WITHOUT_CUDA=1."""
+    try:
+        device = CupyDevice(tmp_path_factory.mktemp("cubins"))
+    except NoGpuError as error:
+        if os.environ.get("FAIL_WITHOUT_CUDA") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return lambda: device

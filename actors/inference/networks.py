@@ -9,6 +9,7 @@ from actors.inference.onnx import Onnx
 from actors.inference.openvino import OpenVino
 from actors.inference.runtime import Runtime
 from actors.models import FP16, INT8, QUANTIZED, ModelStore
+from scheduler.devices import CPU, on_gpu
 from scheduler.errors import ModelUnavailable, SettingInvalid
 from scheduler.jobs import PRECISIONS
 
@@ -69,7 +70,7 @@ def file_name(name: str, precision: str) -> str:
     return name + SUFFIXES[precision]
 
 
-def open_network(store: ModelStore, name: str, *, threads: int = 1) -> Runtime:
+def open_network(store: ModelStore, name: str, *, threads: int = 1, device: str = CPU) -> Runtime:
     """Load a network of ONNX's format.
 
     Quantised files are run by OpenVINO, where they are fast; all others by ONNX Runtime, whose
@@ -79,10 +80,15 @@ def open_network(store: ModelStore, name: str, *, threads: int = 1) -> Runtime:
         store: has its file.
         name: in the registry, of ``file_name``.
         threads: see ``FileRuntime.load``.
+        device: of the job (``scheduler.devices``); quantised files run on processors in any case.
 
     Raises:
+        GpuUnavailable: ONNX Runtime cannot use the device.
         ModelError: the file is missing or no network.
         SettingInvalid: a quantised file, and no OpenVINO.
     """
-    runtime: type[Onnx] | type[OpenVino] = OpenVino if name.endswith(INT8) else Onnx
-    return runtime.load(store.path(name), threads=threads)
+    if name.endswith(INT8):
+        return OpenVino.load(store.path(name), threads=threads)
+    if on_gpu(device):
+        return Onnx.load_on_gpu(store.path(name))
+    return Onnx.load(store.path(name), threads=threads)

@@ -1,7 +1,7 @@
-"""Networks in ONNX format on ONNX Runtime's CPU kernels.
+"""Networks in ONNX format on ONNX Runtime.
 
-Results are equal bit for bit for any batch size and number of threads (measured with 1.31), as
-long as the graph optimisation and the kernels' version stay: both belong to a job.
+On its CPU kernels results are equal bit for bit for any batch size and number of threads (measured
+with 1.31), as long as the graph optimisation and the kernels' version stay: both belong to a job.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from actors.inference.batches import in_ones
 from actors.inference.ort import onnxruntime
 from actors.inference.runtime import TensorSpec, unloadable
+from scheduler.errors import GpuUnavailable
 
 DTYPES: Final = {
     "tensor(float)": "float32",
@@ -23,6 +24,14 @@ DTYPES: Final = {
     "tensor(int64)": "int64",
 }
 FATAL_ONLY: Final = 3
+GPU_PROVIDER: Final = "CUDAExecutionProvider"
+GPU_OPTIONS: Final = {
+    "device_id": "0",
+    # Trying all algorithms takes seconds for each shape; the heuristic gives the same each time.
+    "cudnn_conv_algo_search": "HEURISTIC",
+    # Else products are rounded to 10 bits: more than the pixels of a face bear.
+    "use_tf32": "0",
+}
 STANDIN: Final = "swapfarm_standin"
 """Key in a file's metadata that stand-ins carry (benchmarks/standins.py)."""
 
@@ -43,24 +52,26 @@ class Onnx:
     @classmethod
     def load(cls, path: Path, *, threads: int = 1) -> Self:
         """See ``FileRuntime.load``."""
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.enable_mem_pattern = True
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = FATAL_ONLY
-        # A thread that waits must not burn the core that the decoder works on.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            # ONNX Runtime's exceptions share no base class of their own.
-            if not type(error).__module__.startswith("onnxruntime"):
-                raise
-            raise unloadable(path, "ONNX", error) from error
+        return cls(_session(path, threads, ["CPUExecutionProvider"]))
+
+    @classmethod
+    def load_on_gpu(cls, path: Path) -> Self:
+        """Read a network that the first visible GPU will run. Has not run on hardware yet.
+
+        What the GPU has no kernel for, the processor does. Results may depend on the batch in the
+        last bits, as cuDNN chooses its algorithms by shape.
+
+        Raises:
+            GpuUnavailable: this ONNX Runtime has no CUDA, or finds no GPU.
+            ModelCorrupt: the file is missing or not a network.
+        """
+        if GPU_PROVIDER not in onnxruntime.get_available_providers():
+            raise _without_cuda(f"ONNX Runtime {onnxruntime.__version__} here has no CUDA in it")
+        providers = [(GPU_PROVIDER, GPU_OPTIONS), "CPUExecutionProvider"]
+        session = _session(path, 1, providers)
+        if GPU_PROVIDER not in session.get_providers():
+            # It warns on stderr and goes on without: what was asked for must not be slow in secret.
+            raise _without_cuda("ONNX Runtime's CUDA libraries cannot be loaded, or find no GPU")
         return cls(session)
 
     @property
@@ -86,6 +97,34 @@ class Onnx:
         }
         results = self._session.run(None, feed)
         return tuple(np.asarray(result, np.float32) for result in results)
+
+
+def _session(path: Path, threads: int, providers: list[Any]) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_mem_pattern = True
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = FATAL_ONLY
+    # A thread that waits must not burn the core that the decoder works on.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:
+        # ONNX Runtime's exceptions share no base class of their own.
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        raise unloadable(path, "ONNX", error) from error
+
+
+def _without_cuda(found: str) -> GpuUnavailable:
+    return GpuUnavailable(
+        found,
+        "ONNX Runtime for CUDA, for networks on the GPU",
+        "choose --device tensorrt, or install onnxruntime-gpu in the place of onnxruntime "
+        "(docs/gpu.md); `farm doctor` says what is there",
+    )
 
 
 def _spec(argument: Any) -> TensorSpec:

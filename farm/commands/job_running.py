@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,6 +14,7 @@ from farm.commands.giving import give, prepared
 from farm.commands.jobs import ENDED, ask
 from farm.config import Settings
 from farm.progress import open_display, printable
+from scheduler.devices import CPU, on_gpu
 from scheduler.errors import BatchFailed, Cancelled, JobBusy, SwapfarmError
 
 if TYPE_CHECKING:
@@ -109,7 +111,9 @@ def _work(known: JobHomes, entry: Entry, settings: Settings, as_json: bool, *, r
     from farm.foreground import work_off
     from farm.runner import Lanes, farm_options
 
-    options = farm_options(settings)
+    # The steps say what they are worked on with, whoever runs them.
+    gpu = [step.device for step in entry.steps if on_gpu(step.device)]
+    options = replace(farm_options(settings), device=gpu[0] if gpu else CPU)
     display = open_display(as_json, sys.stdout, sys.stderr, entry.job)
     try:
         with Lanes(settings, options) as lanes:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from farm.config import Settings
+from scheduler.devices import DEVICES
+from scheduler.errors import SettingInvalid
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
@@ -37,10 +39,20 @@ def up(
             "--lanes",
             min=0,
             metavar="N",
-            help="Chunks worked on at once, on all nodes; 0: one for each GPU, and for each core "
-            "of nodes without.",
+            help="Chunks worked on at once, on all nodes; 0: one for each core, or for each GPU "
+            "with --device cuda.",
         ),
     ] = 0,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="DEVICE",
+            show_default=False,
+            help="What its lanes have: cpu, cuda or tensorrt. Jobs that were submitted for a GPU "
+            "need lanes with one. [that of the settings, cpu]",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Start a farm that takes jobs and works them off, whether or not you stay logged in.
@@ -62,6 +74,9 @@ def up(
         premises=premises(settings),
         lanes=lanes or settings.lanes,
         processes=settings.lane.processes,
+        device=_checked(device) if device else settings.device,
+        gpus=settings.device_ids,
+        nvtx=settings.lane.nvtx,
         local=address is None,
         keep_seconds=settings.keep_days * DAY,
         webhook_secret=settings.webhooks.secret.get_secret_value(),
@@ -79,6 +94,14 @@ def up(
         return
     print(f"the farm {'was up already' if before else 'is up'} at {place.address}")
     print("  next: farm submit FILM -s FACE --detach; farm jobs; farm down")
+
+
+def _checked(device: str) -> str:
+    if device not in DEVICES:
+        raise SettingInvalid(
+            f"--device {device}", "one of " + ", ".join(DEVICES), "correct --device"
+        )
+    return device
 
 
 def down(

@@ -15,7 +15,9 @@ from scheduler.errors import SettingInvalid
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SOURCES: Final = frozenset({"-s", "--source", "--source-paths", "--source-pattern"})
-OF_A_RUN: Final = frozenset({"lanes", "lane.processes", "address", "ray", "license_policy"})
+OF_A_RUN: Final = frozenset(
+    {"device_ids", "lanes", "lane.processes", "address", "ray", "license_policy"}
+)
 """Options on where and under which rules a job runs: a step does not keep them."""
 NOT_OF_A_STEP: Final = frozenset({"keep"})
 """What a job of several steps has no use for: its folders stay until its end in any case."""

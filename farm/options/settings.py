@@ -24,6 +24,7 @@ from farm.options.swap import (
     FaceParser,
     FaceSwapper,
 )
+from scheduler.devices import CPU, DEVICES
 from scheduler.jobs import FILTERS, MAX_INTERVAL, AnalyseSettings, StabilizeSettings
 from scheduler.provenance import POLICIES
 
@@ -50,9 +51,11 @@ class Lane(Section):
             ("--processes",),
             "Processes that a lane's five stages share. Never changes a frame.",
             "N",
-            unset="by cores",
+            unset="1",
         ),
     ] = 0
+    nvtx: bool = False
+    """Name the parts of the work in the time line of NVIDIA's profilers; needs the package nvtx."""
 
 
 def _address(value: str) -> str:
@@ -214,6 +217,29 @@ class Settings(Section):
     output_video: OutputVideo = OutputVideo()
     output_audio: OutputAudio = OutputAudio()
     output_image: OutputImage = OutputImage()
+    device: Annotated[
+        str,
+        Choice(DEVICES),
+        Flag(
+            ("--device", "--execution-providers"),
+            "What pixels and networks are worked on with: processors, or a GPU with networks by "
+            "ONNX Runtime or TensorRT, which has not run on hardware yet (docs/gpu.md).",
+            "DEVICE",
+            panel=WHERE,
+        ),
+    ] = CPU
+    device_ids: Annotated[
+        tuple[str, ...],
+        Words,
+        Flag(
+            ("--device-ids", "--execution-device-ids"),
+            "Which of this machine's GPUs, where --device needs some: numbers, or UUIDs of GPUs "
+            "and of their slices (MIG).",
+            "IDS",
+            unset="all that are visible",
+            panel=WHERE,
+        ),
+    ] = ()
     lanes: Annotated[
         int,
         Field(ge=0, le=1024),
@@ -221,7 +247,7 @@ class Settings(Section):
             ("--lanes",),
             "Chunks worked on at once. Never changes a frame.",
             "N",
-            unset="by cores",
+            unset="by cores, or by GPUs",
             panel=WHERE,
         ),
     ] = 0

@@ -131,6 +131,25 @@ class CupyDevice:
                 *(0, self._stream.ptr, ctypes.addressof(places), 0),
             )
 
+    def mark(self) -> Any:
+        """An event behind all that was asked so far."""
+        with self._device:
+            event = self._cupy.cuda.Event()
+            event.record(self._stream)
+        return event
+
+    def between(self, one: Any, other: Any) -> float | None:
+        """Milliseconds from a mark to a later one; None: the GPU has not come so far."""
+        with self._device:
+            if not other.done:
+                return None
+            return float(self._cupy.cuda.get_elapsed_time(one, other))
+
+    def wait(self) -> None:
+        """Until all that was asked is done."""
+        with self._device:
+            self._stream.synchronize()
+
     def _make_texture(self, texture: Texture) -> Any:
         with self._device:
             described = describe(self._cupy, texture, self._device.id)

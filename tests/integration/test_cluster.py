@@ -126,7 +126,7 @@ def homes(executor: RayExecutor) -> dict[int, str]:
 def test_each_gpu_has_a_lane_whose_processes_are_together(
     two: EmulatedCluster, kit: LaneKit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    executor = RayExecutor(two.session, kit, 0, lane_processes(2))
+    executor = RayExecutor(two.session, kit, 0, lane_processes(2), device="cuda")
     try:
         ready = until(executor, lambda: len(homes(executor)) == 2)
         assert sorted(homes(executor).values()) == sorted(two.nodes)
@@ -136,6 +136,11 @@ def test_each_gpu_has_a_lane_whose_processes_are_together(
         pids = {pid for stages in executor.pids().values() for pid in stages.values()}
         assert len(pids) == 4
         assert not ray.available_resources().get("GPU"), "a lane has no GPU"
+        gpus = [{place.gpus for place in lane.places.values()} for lane in executor._lanes]
+        assert [len(names) for names in gpus] == [1, 1], "the processes of a lane share one"
+        ((one,),), ((other,),) = gpus
+        assert one != other
+        assert one.startswith("GPU-emulated-")
 
         # Were Ray to put a process elsewhere, no frame would get there: the lane ends at once.
         lane = executor._build(9, executor._lanes[0].share)

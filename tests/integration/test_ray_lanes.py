@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from urllib.request import urlopen
 
 import av
 import numpy as np
@@ -29,7 +32,7 @@ from cluster.ray_executor import RayExecutor
 from cluster.session import Session, sweep_sessions
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
-from scheduler.errors import ClusterUnreachable, FramesLost, LaneDied
+from scheduler.errors import ClusterUnreachable, FramesLost, GpuFailed, LaneDied, LinkClosed
 from scheduler.events import (
     ExecutorEvent,
     LaneLost,
@@ -44,6 +47,7 @@ from scheduler.tracks import to_table
 pytestmark = pytest.mark.ray
 
 FRAMES = 240
+GPUS = ("GPU-11111111-2222-3333-4444-555555555555", "MIG-c7384736-a75d-5afc-978f-d2f1294409fd")
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +75,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     (folder / "scheduler" / "__init__.py").write_text("raise ImportError('not ours')")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        with Session.open("local", cpus=2) as session:
+        # Names that no GPU has: lanes for GPUs are given them as they are, others none.
+        patch.setenv("CUDA_VISIBLE_DEVICES", "the user's own")
+        patch.setenv("RAY_metrics_report_interval_ms", "500")
+        with Session.open("local", cpus=2, gpus=GPUS) as session:
             assert Path.cwd() == folder
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "the user's own"
             yield session
 
 
@@ -130,11 +138,26 @@ def until(
     raise AssertionError(f"no {kind.__name__} among {events}")
 
 
+def metrics(task: str, frames: int) -> str:
+    """What Ray's metrics say, once they know of the frames of a task."""
+    (node,) = ray.nodes()
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    deadline = time.monotonic() + 90
+    while True:
+        assert time.monotonic() < deadline
+        with suppress(OSError), urlopen(address, timeout=10) as answer:
+            text = str(answer.read().decode())
+            seen = re.findall(rf'^ray_farm_frames\S*task="{task}"\S* (\S+)$', text, re.MULTILINE)
+            if sum(map(float, seen)) >= frames:
+                return text
+        time.sleep(0.5)
+
+
 def segment(events: list[ExecutorEvent]) -> Segment:
     done = events[-1]
     assert isinstance(done, TaskDone)
     assert isinstance(done.result, Segment)
-    return replace(done.result, cpu_ms={}, path="")
+    return replace(done.result, times={}, path="")
 
 
 def segments(task: RenderTask) -> list[str]:
@@ -163,8 +186,39 @@ def test_five_processes_one_process_and_no_ray_give_the_same_bytes(
     assert up <= {0, 1}
     fused.start(replace(task, attempt=3), max(up))
     assert segment(until(fused, TaskDone)) == expected
+    assert [place.gpus for one in fused._lanes for place in one.places.values()] == [(), ()]
+    told = metrics("render", FRAMES - 10)
     fused.close()
+    assert re.search(r'farm_part_seconds\S*clock="wall"\S*part="encoder"', told)
+    assert re.search(r'farm_part_ms_bucket\S*part="compositor.stabilise"', told)
     assert segments(task) == ["000000.a1.mp4", "000000.a2.mp4", "000000.a3.mp4"]
+
+
+def test_lanes_for_gpus_share_them_by_their_names(
+    session: Session, kit: LaneKit, task: RenderTask
+) -> None:
+    executor = RayExecutor(session, kit, 3, lane_processes(2), device="cuda")
+    try:
+        ready: set[int] = set()
+        while len(ready) < 3:
+            ready |= {e.lane for e in until(executor, LaneReady) if isinstance(e, LaneReady)}
+        found = [{place.gpus for place in lane.places.values()} for lane in executor._lanes]
+        assert [len(names) for names in found] == [1, 1, 1], "a lane's processes share one GPU"
+        names = [name for ((name,),) in found]
+        assert set(names) == set(GPUS)
+        assert [lane.share.gpus for lane in executor._lanes] == [0.5] * 3
+
+        # A GPU that fails takes its lane along: in its processes CUDA refuses all from now on.
+        lane = executor._lanes[0]
+        lane._task = replace(task, job=replace(task.job, device="cuda"))
+        assert lane._reported(0, GpuFailed("illegal address", "none", "look"), 0.0) == []
+        failed, lost = lane._reported(1, LinkClosed("gone", "there", "look"), 0.0)
+        assert isinstance(failed, TaskFailed)
+        assert failed.error.code == "lane.gpu"
+        assert isinstance(lost, LaneLost)
+        until(executor, LaneReady)
+    finally:
+        executor.close()
 
 
 @pytest.mark.parametrize("stage", ["detector", "encoder"])

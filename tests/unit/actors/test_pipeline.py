@@ -30,6 +30,7 @@ from actors.pipeline import (
     row_of,
 )
 from actors.prober import probe
+from actors.profiler import Profiler, host_clock
 from actors.stages import (
     analysis_halo,
     read_faces,
@@ -155,7 +156,7 @@ def test_processes_give_what_one_gives(
     work = tmp_path / "work"
     segment = finish(spawn(task, kit, lane_processes(count), work, uuid4().hex), work)
     assert set(segment.cpu_ms) == {"decoder", "swapper", "compositor", "encoder"}
-    assert segment == replace(expected, cpu_ms=segment.cpu_ms)
+    assert segment == replace(expected, times=segment.times)
     assert Path(segment.path).read_bytes() == content
 
 
@@ -317,3 +318,31 @@ def test_cpu_times_of_a_stage_do_not_hold_those_of_the_stages_before(
     assert isinstance(report, StageReport)
     assert min(report.cpu_ms.values()) >= 0
     assert sum(report.cpu_ms.values()) <= spent
+
+
+def test_what_is_measured_costs_two_readings_a_part(task: RenderTask, kit: LaneKit) -> None:
+    read: list[None] = []
+
+    def clock() -> tuple[float, float]:
+        read.append(None)
+        return host_clock()
+
+    tools = Toolbox(kit)
+    tools.profiler = Profiler(clock=clock)
+    report = StageRun(task, tools, lane_processes(1), 0, "readings").run()
+    parts = {"decoder", "swapper", "compositor", "compositor.stabilise", "encoder"}
+    assert set(report.times) == parts | {"compositor.occlude"}
+    frames = task.chunk.frames
+    assert {spent.calls for spent in report.times.values()} == {frames, frames + 1}
+    assert len(read) == 2 * sum(spent.calls for spent in report.times.values())
+    assert len(read) <= 12 * (frames + 1)
+    assert all(spent.device_ms is None for spent in report.times.values())
+
+
+def test_what_is_waited_for_is_told_apart(task: RenderTask, kit: LaneKit, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    programs = spawn(task, kit, lane_processes(2), work, uuid4().hex)
+    segment = finish(programs, work)
+    assert isinstance(segment, Segment)
+    assert segment.times["waiting"].calls >= task.chunk.frames
+    assert "waiting" not in segment.cpu_ms

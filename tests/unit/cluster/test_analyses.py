@@ -20,6 +20,7 @@ from scheduler.jobs import (
     PortraitSettings,
     SwapSettings,
 )
+from scheduler.timing import Spent
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, to_table
 
 NOBODY = PortraitSettings()
@@ -50,7 +51,7 @@ def analysis(
         frames=frames,
         faces=0,
         hands_path=str(folder / f"{chunk}.hands.parquet") if hands else "",
-        cpu_ms={"decoder": 1.0},
+        times={"decoder": Spent(calls=1, cpu_ms=1.0)},
         portraits_path=str(folder / f"{chunk}.portraits.parquet") if portraits else "",
     )
 
@@ -128,8 +129,9 @@ def test_the_name_is_of_the_content_and_the_program(tmp_path: Path) -> None:
         one.key(film, AnalyseSettings(detector=DetectorSettings(angles=(0, 90)))),
         one.key(film, AnalyseSettings(landmarker=LandmarkerSettings(model="2dfan4"))),
         one.key(film, AnalyseSettings(landmarker=LandmarkerSettings(score=0.6))),
+        one.key(film, plain, device="cuda"),
     }
-    assert len(names) == 9
+    assert len(names) == 10
 
 
 def test_those_not_used_for_longest_go(tmp_path: Path, job: Path) -> None:

@@ -45,7 +45,6 @@ def written(folder: Path, *borders: int) -> pa.Table:
                 frames_path="",
                 frames=stop - start,
                 faces=0,
-                cpu_ms={},
                 appearances_path=str(path),
             )
         )
@@ -73,7 +72,6 @@ def test_a_film_without_faces_has_no_samples(tmp_path: Path) -> None:
         frames_path="",
         frames=5,
         faces=0,
-        cpu_ms={},
         appearances_path=str(tmp_path / "0"),
     )
     write_appearances([empty], tmp_path / "tracks", tmp_path / "film")

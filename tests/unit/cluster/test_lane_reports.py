@@ -39,7 +39,7 @@ def reports(ledger: Ledger) -> LaneReports:
 def test_results_and_progress_keep_the_number_of_the_lease(reports: LaneReports) -> None:
     progress = TaskProgress(key="analyse/0", attempt=2, frames=4)
     assert reports.told(progress) == Progressed(lease=2, frames=4)
-    result = Analysis(chunk=0, faces_path="", frames_path="", frames=10, faces=0, cpu_ms={})
+    result = Analysis(chunk=0, faces_path="", frames_path="", frames=10, faces=0)
     done = TaskDone(key="analyse/0", attempt=2, lane=3, result=result)
     assert reports.told(done) == Delivered(lease=2, frames=10)
 

@@ -23,6 +23,7 @@ from scheduler.identities import Identity
 from scheduler.jobs import JobSpec, Segment, SwapSettings
 from scheduler.media import ColourTags, VideoIndex
 from scheduler.points import MESH
+from scheduler.timing import Spent
 from scheduler.tracks import STITCHED_SCHEMA, FaceObservation, to_table
 
 INDEX = VideoIndex(
@@ -30,6 +31,7 @@ INDEX = VideoIndex(
     pix_fmt="yuv420p", time_base=Fraction(1, 25), pts=tuple(range(20)), durations=(1,) * 20,
     keyframes=(0,), average_rate=Fraction(25), colour=ColourTags(),
 )  # fmt: skip
+TIMES = {"render.swapper": Spent(calls=20, wall_ms=3.5, cpu_ms=3.0, device_ms=1.25)}
 CHUNKS = (Chunk(index=0, start=0, stop=10), Chunk(index=1, start=10, stop=20))
 
 
@@ -76,7 +78,18 @@ def finish(folder: Path, job_id: str, book: RecordBook) -> JobSpec:
         )
     one = Identity(letter="A", tracks=(0,), frames=20, first=0, embedding=np.zeros(128))
     stitched = Stitched(tracks=1, identities=(one,), unknown=0, samples={})
-    book.keep(job, INDEX, CHUNKS, segments, [7], stitched, crop_size=256, retries=1, seconds=3.0)
+    book.keep(
+        job,
+        INDEX,
+        CHUNKS,
+        segments,
+        [7],
+        stitched,
+        crop_size=256,
+        retries=1,
+        seconds=3.0,
+        times=TIMES,
+    )
     shutil.rmtree(work)
     return job
 
@@ -89,6 +102,7 @@ def test_what_is_kept_is_found(tmp_path: Path) -> None:
     assert (record.job_id, record.frames, record.borders, record.cuts) == ("job-1", 20, (10,), (7,))
     assert (record.letters, record.retries, record.crop_size) == ({0: "A"}, 1, 256)
     assert [mark.path for marks in record.people for mark in marks] == [str(tmp_path / "face.png")]
+    assert record.times == TIMES
     assert pq.read_table(kept.faces).num_rows == 20
     assert [face.frame for face in pasted_faces(kept.masks)] == list(range(20))
 

@@ -13,8 +13,9 @@ import pytest
 
 from actors.prober import probe
 from actors.toolbox import LaneKit
-from cluster.admitting import require_room
+from cluster.admitting import GpuRoom, require_room
 from cluster.executor import Executor
+from cluster.film_work import FilmWork
 from cluster.service import JobService
 from scheduler.errors import (
     AttemptsExhausted,
@@ -89,9 +90,7 @@ def service(lanes: Executor, **options: Callable[..., object]) -> JobService:
 
 def lie(task: LaneTask) -> Analysis:
     frames = task.chunk.frames - 1
-    return Analysis(
-        chunk=task.chunk.index, faces_path="", frames_path="", frames=frames, faces=0, cpu_ms={}
-    )
+    return Analysis(chunk=task.chunk.index, faces_path="", frames_path="", frames=frames, faces=0)
 
 
 def test_a_lane_that_loses_a_frame_has_as_many_tries_as_one_that_fails(
@@ -142,3 +141,19 @@ def test_a_job_for_which_there_is_no_room_is_refused_before_any_lane_is_up(
         service(lane, admit=lambda work: require_room(work, kit, local=True)).run(job)
     assert lane.asked == []
     assert lane.told == [LaneReady(lane=0)]
+
+
+def test_lanes_that_do_not_fit_into_a_gpu_together_are_refused(
+    job: JobSpec, tmp_path: Path
+) -> None:
+    kit, gib = LaneKit(cache_dir=tmp_path), 1 << 30
+    room = GpuRoom(memory=4 * gib, lanes=1, networks=500_000_000)
+    for lanes, fits, words in ((1, True, "23 frames"), (2, False, "GPU memory")):
+        lane = Lane(lie)
+
+        def admit(work: FilmWork, gpu: GpuRoom = replace(room, lanes=lanes)) -> None:
+            require_room(work, kit, local=True, gpu=gpu)
+
+        with pytest.raises(AttemptsExhausted if fits else DoesNotFit, match=words):
+            service(lane, admit=admit).run(job)
+        assert bool(lane.asked) is fits

@@ -129,7 +129,7 @@ def test_a_step_takes_the_options_of_submit() -> None:
         return set(inspect.signature(command).parameters)
 
     not_of_a_film = {"plan", "contact_sheet", "detach", "key", "priority"}
-    of_a_run = {"lanes", "lane__processes", "address", "ray", "license_policy"}
+    of_a_run = {"device_ids", "lanes", "lane__processes", "address", "ray", "license_policy"}
     wanted = options(submit) - not_of_a_film - of_a_run - {"keep"}
     for command in (run, retry):
         assert options(command) == of_a_run | {"context", "job", "as_json"}

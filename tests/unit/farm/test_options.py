@@ -96,6 +96,9 @@ WHERE = {
     "address": ("head:6379", "address", "head:6379"),
     "ray": (False, "ray", False),
     "keep": (True, "keep", True),
+    "device": ("cuda", "device", "cuda"),
+    "device_ids": (["0", "MIG-1"], "gpus", ("0", "MIG-1")),
+    "lane.nvtx": (True, "nvtx", True),
 }
 
 

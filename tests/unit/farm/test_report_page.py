@@ -97,6 +97,20 @@ def test_a_crowd_does_not_flood_the_page() -> None:
     assert len(text) < 150_000
 
 
+def test_where_the_time_went_is_there_where_it_is_known() -> None:
+    spent = {"calls": 100, "wall_ms": 1234.0, "cpu_ms": 1000.0, "device_ms": None}
+    assert "Where the time went" not in Reader(page(Report(facts=facts(), portraits={}))).words
+    timed = facts() | {"times": {"render.swapper": spent, "render.<b>": spent}}
+    read = Reader(page(Report(facts=timed, portraits={})))
+    assert "render · swapper" in read.words
+    assert read.words.count("12.34") == 2
+    assert "GPU" not in read.words
+    timed["times"]["render.swapper"] = spent | {"device_ms": 250.0}
+    read = Reader(page(Report(facts=timed, portraits={})))
+    assert "GPU" in read.words
+    assert "2.50" in read.words
+
+
 def test_a_film_without_faces_has_a_page_too() -> None:
     read = Reader(page(Report(facts=facts(tracks=0), portraits={})))
     assert "No face was found" in read.words

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from kernels.api import Kernels
 from kernels.cpu import CpuKernels
 from kernels.cuda.backend import CudaKernels
-from kernels.cuda.cupy_device import CupyDevice, NoGpuError
 from kernels.cuda.device import Device
 from kernels.geometry import Affine
 from kernels.picture import Picture, PictureFormat
@@ -87,25 +85,6 @@ def options(request: pytest.FixtureRequest) -> dict[str, object]:
 @pytest.fixture(scope="session")
 def scene() -> Scene:
     return Scene()
-
-
-@pytest.fixture(scope="session")
-def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devices]:
-    """Devices that run the CUDA kernels on the CPU."""
-    with Devices(tmp_path_factory.mktemp("cuda")) as devices:
-        yield devices
-
-
-@pytest.fixture(scope="session")
-def gpu(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Device]:
-    """Gives a real GPU. Without one the test is skipped, or fails under FAIL_WITHOUT_CUDA=1."""
-    try:
-        device = CupyDevice(tmp_path_factory.mktemp("cubins"))
-    except NoGpuError as error:
-        if os.environ.get("FAIL_WITHOUT_CUDA") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    return lambda: device
 
 
 PLACES_OF_CUDA = ["shim", pytest.param("gpu", marks=pytest.mark.cuda)]

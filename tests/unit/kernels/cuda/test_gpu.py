@@ -36,6 +36,18 @@ def test_memory_of_the_gpu_keeps_what_is_written(gpu):
     assert np.array_equal(back, sent[:, 3:50])
 
 
+def test_marks_measure_what_was_asked_between_them(gpu):
+    device = gpu()
+    launcher, rows = Launcher(device), np.zeros((1, 64 << 20), np.uint8)
+    pointer = launcher.memory("marked", rows.nbytes)
+    before, none = device.mark(), device.mark()
+    device.write(pointer, rows.nbytes, rows)
+    after = device.mark()
+    assert device.between(before, after) is None or device.between(before, after) > 0
+    device.wait()
+    assert device.between(before, after) > device.between(before, none) >= 0
+
+
 def test_textures_are_described_as_meant():
     """Needs CuPy, but no GPU."""
     import cupy
