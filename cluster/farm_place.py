@@ -251,5 +251,6 @@ def main() -> int:
     except SwapfarmError as error:
         sys.stdout.buffer.write(_FAILURE.dump_json(Failure.of(error)))
         sys.stdout.flush()
+        print(f"{error.code}: {error}", file=sys.stderr)  # once it was up nobody reads stdout
         return error.exit_code
     return 0

@@ -32,8 +32,8 @@ PAIRS = 6
 SEED = 20261122
 FRAMES = 8
 QUIET = ("--no-ray", "--json", "--overwrite", "--no-stabilize", "--no-occlusion", "--no-objects")
-KINDS = 50
-"""Names of steps that there are at least."""
+KINDS = 40
+"""Names of steps that there are at least; so many parts the long proof has."""
 _CHANCE = re.compile(r"[0-9a-f]{12,}|\d{8}-\d{6}-[0-9a-f]{6}")
 """Of names of files what is another one each time."""
 _TIMES = ("owner.json", "owner.json.tmp", "rates.json")
