@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from cluster.farm_view import rows_of
+from cluster.farm_view import facts_of, rows_of
 from cluster.job_shelf import JobShelf
 from cluster.journal import Journal
 from scheduler.errors import JobBusy, storage_error
+from scheduler.history import Restarted
 from scheduler.instructions import JobState
 from scheduler.ledger import Ledger
 
@@ -39,8 +40,11 @@ class FarmDisk:
         """Some farm has been here."""
         return (self.folder / "journal.db").exists()
 
-    def ledger(self) -> Ledger:
+    def ledger(self, *, works: bool = True) -> Ledger:
         """What the journal comes to.
+
+        Args:
+            works: somebody works on it now; if not, nothing is under way.
 
         Raises:
             StorageError: it cannot be read.
@@ -49,9 +53,12 @@ class FarmDisk:
             return Ledger()
         journal = Journal(self.folder / "journal.db")
         try:
-            return journal.restore()
+            ledger = journal.restore()
         finally:
             journal.close()
+        if not works:
+            ledger.handle(Restarted(), ledger.state.now)
+        return ledger
 
     def rows(self, *, works: bool) -> list[dict[str, Any]]:
         """One row a job.
@@ -59,12 +66,18 @@ class FarmDisk:
         Args:
             works: somebody works on it now; if not, what runs or waits is only queued.
         """
-        rows = rows_of(self.ledger(), self.shelf)
-        for row in rows:
-            if not works and row["state"] not in (*_ENDED, JobState.PAUSED.value):
-                row["state"] = JobState.QUEUED.value
-                row["running"] = 0
-        return rows
+        return [_idle(row, works) for row in rows_of(self.ledger(works=works), self.shelf)]
+
+    def show(self, name: str, *, works: bool) -> dict[str, Any]:
+        """All that is known of a job, as `farm_view.show_job` has it of a farm.
+
+        Args:
+            works: as for `rows`.
+
+        Raises:
+            JobUnknown: there is none.
+        """
+        return _idle(facts_of(self.ledger(works=works), self.shelf, name), works)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -104,6 +117,13 @@ class FarmDisk:
             return not _taken(lock, fcntl.LOCK_SH)
         finally:
             os.close(lock)
+
+
+def _idle(row: dict[str, Any], works: bool) -> dict[str, Any]:
+    """A row, of a job on which maybe nobody works."""
+    if works or row["state"] in (*_ENDED, JobState.PAUSED.value):
+        return row
+    return row | {"state": JobState.QUEUED.value, "waits": "nobody works on it now"}
 
 
 def _taken(lock: int, how: int) -> bool:

@@ -7,10 +7,17 @@ import sys
 
 
 def main() -> int:
-    """Become a process of its own, with no parent and no terminal, and keep a farm up."""
+    """Become a process of its own, with no terminal, and keep a farm up."""
     if os.fork():
         os._exit(0)
     os.setsid()
+    keeper = os.fork()
+    if keeper:
+        # Ray takes a process whose parent is dead for one whose server is, and ends it together
+        # with that server. So the keeper has a parent, which does nothing else.
+        os.closerange(0, 3)
+        os.waitpid(keeper, 0)
+        os._exit(0)
     from cluster.farm_place import main as keep
 
     return keep()

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -36,10 +37,13 @@ _KEEPER_LOG: Final = "keeper.log"
 _UP: Final = 120.0
 """Seconds in which a farm must come up."""
 _DOWN: Final = 30.0
+_GLANCE: Final = 1.0
+"""Seconds between two looks of the keeper at its Ray's servers, which it starts anew when they have
+died, ..."""
 _LOOK: Final = 10.0
-"""Seconds between two looks of the keeper, and for an answer."""
+"""... between two questions to the farm, and for an answer."""
 _MISSES: Final = 6
-"""After so many looks without an answer the keeper ends: the next ``farm up`` begins anew."""
+"""After so many questions without an answer the keeper ends: the next ``farm up`` begins anew."""
 _PLAN: Final = TypeAdapter(FarmPlan)
 _FAILURE: Final = TypeAdapter(Failure)
 
@@ -190,26 +194,38 @@ def keep(plan: FarmPlan) -> None:
     with Session.open("local", cpus=plan.lanes or None, gpus=gpus) as session:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, end)
-        client = FarmClient.start(plan)
-        client.ask("ping", timeout=_UP)
-        place = FarmPlace(
-            address=session.head,
-            token=session.token,
-            pid=os.getpid(),
-            started=psutil.Process().create_time(),
-        )
-        _write_note(plan.folder, place)
+        place, client = _begin(plan, session)
         _let_go()
-        misses = 0
-        while misses < _MISSES and not ended.wait(_LOOK):
-            try:
-                client.ask("ping", timeout=_LOOK)
+        misses, ask_at = 0, 0.0
+        while misses < _MISSES and not ended.wait(_GLANCE):
+            if not session.alive:  # before anybody asks: Ray would end this process, too
+                session.restart()
+                place, client = _begin(plan, session)
                 misses = 0
-            except NoFarm:  # Ray starts it again, unless Ray itself is broken
-                misses += 1
+            elif time.monotonic() >= ask_at:
+                try:
+                    client.ask("ping", timeout=_LOOK)
+                    misses = 0
+                except NoFarm:  # Ray starts it again, unless Ray itself is broken
+                    misses += 1
+                ask_at = time.monotonic() + _LOOK
     note = find_place(plan.folder)
     if note == place:
         (plan.folder / _NOTE).unlink(missing_ok=True)
+
+
+def _begin(plan: FarmPlan, session: Session) -> tuple[FarmPlace, FarmClient]:
+    """Start the farm on the keeper's Ray, and note where that is."""
+    client = FarmClient.start(plan)
+    client.ask("ping", timeout=_UP)
+    place = FarmPlace(
+        address=session.head,
+        token=session.token,
+        pid=os.getpid(),
+        started=psutil.Process().create_time(),
+    )
+    _write_note(plan.folder, place)
+    return place, client
 
 
 def _let_go() -> None:
@@ -238,5 +254,6 @@ def main() -> int:
     except SwapfarmError as error:
         sys.stdout.buffer.write(_FAILURE.dump_json(Failure.of(error)))
         sys.stdout.flush()
+        print(f"{error.code}: {error}", file=sys.stderr)  # once it was up nobody reads stdout
         return error.exit_code
     return 0

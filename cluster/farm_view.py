@@ -12,7 +12,7 @@ from scheduler.farm_state import FarmState
 from scheduler.ledger import Ledger
 from scheduler.nodes import LaneSeat, Node
 from scheduler.progress import ChunkProgress, JobSnapshot
-from scheduler.standing import Job, current_step
+from scheduler.standing import Job, current_step, find_job
 from scheduler.steps import Step
 from scheduler.tally import cell_of
 from scheduler.tasks import Kind, Task, TaskState
@@ -39,36 +39,41 @@ def show_job(farm: Farm, name: str) -> dict[str, Any]:
         JobUnknown: there is none.
     """
     with farm.lock:
-        job = farm.job(name)
-        name = job.id
-        chunks = [
-            _chunk(farm.ledger.state, task)
-            for step in job.steps
-            for kind in _CHUNKS
-            for task in step.tasks[kind]
-        ]
-        specs = farm.shelf.entry(name).steps
-        return {
-            **_row(farm.ledger, farm.shelf, job),
-            "nodes": sorted({c["node"] for c in chunks if c["node"]}),
-            "retries": job.retries,
-            "dropped": job.dropped,
-            "core_seconds": round(farm.shelf.core_seconds(name), 3),
-            "passed": [list(frames[1:]) for frames in job.passed()],
-            "failure": _failure(job),
-            "summary": farm.shelf.summary(name, len(specs) - 1),
-            "chunks": chunks,
-            "each_step": [
-                {
-                    "step": number,
-                    "state": _step_state(job, step),
-                    "video": spec.media,
-                    "output": spec.goal,
-                    "summary": farm.shelf.summary(name, number),
-                }
-                for number, (step, spec) in enumerate(zip(job.steps, specs, strict=True))
-            ],
-        }
+        return facts_of(farm.ledger, farm.shelf, name)
+
+
+def facts_of(ledger: Ledger, shelf: JobShelf, name: str) -> dict[str, Any]:
+    """The same of a ledger that nobody changes."""
+    job = find_job(ledger.state.jobs, name)
+    name = job.id
+    chunks = [
+        _chunk(ledger.state, task)
+        for step in job.steps
+        for kind in _CHUNKS
+        for task in step.tasks[kind]
+    ]
+    specs = shelf.entry(name).steps
+    return {
+        **_row(ledger, shelf, job),
+        "nodes": sorted({c["node"] for c in chunks if c["node"]}),
+        "retries": job.retries,
+        "dropped": job.dropped,
+        "core_seconds": round(shelf.core_seconds(name), 3),
+        "passed": [list(frames[1:]) for frames in job.passed()],
+        "failure": _failure(job),
+        "summary": shelf.summary(name, len(specs) - 1),
+        "chunks": chunks,
+        "each_step": [
+            {
+                "step": number,
+                "state": _step_state(job, step),
+                "video": spec.media,
+                "output": spec.goal,
+                "summary": shelf.summary(name, number),
+            }
+            for number, (step, spec) in enumerate(zip(job.steps, specs, strict=True))
+        ],
+    }
 
 
 def snapshot(farm: Farm, name: str) -> JobSnapshot:

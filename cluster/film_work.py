@@ -32,6 +32,7 @@ from kernels.geometry import display_affine
 from scheduler.census import Census
 from scheduler.chunks import Chunk, plan_chunks
 from scheduler.classes import FaceClass
+from scheduler.errors import STORAGE_ERRNOS, storage_error
 from scheduler.hands import SCHEMA as HANDS
 from scheduler.history import Delivered
 from scheduler.instructions import Start
@@ -142,7 +143,19 @@ class FilmWork:
     # Film tasks
 
     def do(self, start: Start) -> Delivered:
-        """Do a task that needs the whole film, here and now."""
+        """Do a task that needs the whole film, here and now. It may be done again.
+
+        Raises:
+            SwapfarmError: why it cannot be done; DiskFull: it can, once there is room.
+        """
+        try:
+            return self._do(start)
+        except OSError as error:
+            if error.errno not in STORAGE_ERRNOS:
+                raise
+            raise storage_error(error, str(error.filename or self.job.folder)) from error
+
+    def _do(self, start: Start) -> Delivered:
         chunks: tuple[Chunk, ...] = ()
         match start.kind:
             case "probe":
@@ -175,6 +188,7 @@ class FilmWork:
             return self.chunks["render"]
         job = self.job
         self.announce("stitch")
+        self.census = Census(self.index.frames)  # an earlier try may have counted some of it
         analyses = [self.analyses[chunk.index] for chunk in self.chunks["analyse"]]
         changes = [
             pq.read_table(a.frames_path, columns=["change"]).column("change").to_numpy()

@@ -21,6 +21,7 @@ from actors.pipeline import Processes, StageReport, merge, row_of
 from actors.toolbox import LaneKit
 from cluster.failures import root_cause
 from cluster.layout import Share
+from cluster.parcels import pack
 from cluster.shells import Place, StageShell
 from scheduler.errors import GpuFailed, LaneDied, SwapfarmError
 from scheduler.events import (
@@ -46,8 +47,6 @@ _ASK: Final = 0.4
 """Seconds between two questions for progress."""
 _GRACE: Final = 30.0
 """Seconds that processes have to give up a task that has failed, before the lane is killed."""
-_SMALL: Final = 4000
-"""Frames of a film whose index Ray sends with a call, as it does up to 100 kB."""
 _DEATH: Final = 5.0
 """Seconds to wait for killed processes to be gone, before their files are removed."""
 _NODE_LABEL: Final = "ray.io/node-id"
@@ -126,14 +125,10 @@ class Lane:
     def start(self, task: LaneTask, now: float) -> None:
         """Sets all processes that the task needs to work. The lane must be ready and idle."""
         self._task, self._reports, self._beats = task, {}, {}
-        # A large index goes into the object store once, not once for each process. Small ones do
-        # not need it, and Ray ends this very process when it finds the store dead.
-        shared = task if task.index.frames <= _SMALL else ray.put(task)
+        parcels = pack(task)
         for process in row_of(self._processes, task):
-            self._calls[self._shells[process].run.remote(shared, self._run_name(task))] = (
-                "run",
-                process,
-            )
+            call = self._shells[process].run.remote(self._run_name(task), *parcels)
+            self._calls[call] = ("run", process)
         self._ask_at = now + _ASK
 
     def tick(self, now: float) -> list[ExecutorEvent]:

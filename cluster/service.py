@@ -26,10 +26,10 @@ from cluster.stitching import Stitched
 from scheduler.census import Census
 from scheduler.chunks import Chunk
 from scheduler.classes import FaceClass
-from scheduler.errors import storage_error
+from scheduler.errors import DiskFull, storage_error
 from scheduler.events import TaskDone, TaskProgress
 from scheduler.failure import Failure
-from scheduler.history import Event, LaneUp, Submitted, Terms, Ticked
+from scheduler.history import Event, Failed, LaneUp, Submitted, Terms, Ticked
 from scheduler.instructions import Instruction, JobChanged, JobState, Kill, Start, Stop
 from scheduler.jobs import Analysis, JobSpec, JobSummary
 from scheduler.ledger import Ledger
@@ -221,11 +221,16 @@ class JobService:
                 todo = self._listen(work, executor)
 
     def _film_task(self, work: FilmWork, start: Start) -> list[Instruction]:
-        """Do what needs the whole film, here and now, and tell of it."""
-        delivered = work.do(start)
+        """Do what needs the whole film, here and now, and tell of it. Where there is no room, the
+        ledger has it tried again."""
+        self._tally = None
+        try:
+            delivered = work.do(start)
+        except DiskFull as error:
+            self._announce(work.job, start.kind, f"{error.found}: it goes on when there is room")
+            return self._tell(Failed(lease=start.lease, failure=Failure.of(error)))
         kinds: dict[Kind, Kind] = {"probe": "analyse", "stitch": "render"}
         kind = kinds.get(start.kind)
-        self._tally = None
         if kind is not None and delivered.chunks:
             self._tally = Tally(
                 job_id=work.job.job_id,
@@ -262,7 +267,7 @@ class JobService:
     def _tell(self, event: Event) -> list[Instruction]:
         return self._ledger.handle(event, time.monotonic())
 
-    def _announce(self, job: JobSpec, phase: str) -> None:
+    def _announce(self, job: JobSpec, phase: str, message: str = "") -> None:
         known = self._ledger.state.jobs.get(job.job_id)
         self._watch(
             JobSnapshot(
@@ -271,6 +276,7 @@ class JobService:
                 frames_done=0,
                 frames_total=0,
                 retries=known.retries if known else 0,
+                message=message,
             )
         )
 

@@ -15,6 +15,7 @@ from actors.threads import limit_threads
 from actors.toolbox import LaneKit, Toolbox
 from cluster.failures import as_error
 from cluster.metrics import LaneMetrics
+from cluster.parcels import unpack
 from kernels.warm import warm_up
 from scheduler.errors import SwapfarmError
 from scheduler.jobs import LaneTask
@@ -58,9 +59,15 @@ class StageShell:
         gpus = ray.get_runtime_context().get_accelerator_ids()["GPU"]
         return Place(pid=os.getpid(), node=self._node, host=socket.gethostname(), gpus=tuple(gpus))
 
-    def run(self, task: LaneTask, name: str) -> StageReport | SwapfarmError:
-        """Does this process's part of a task. Errors come back as values, whole."""
+    def run(self, name: str, *parcels: bytes) -> StageReport | SwapfarmError:
+        """Does this process's part of a task. Errors come back as values, whole.
+
+        Args:
+            name: of the attempt.
+            parcels: the `LaneTask`, as ``cluster.parcels`` packs it.
+        """
         try:
+            task: LaneTask = unpack(parcels)
             self._tools = self._tools.on(task.job.device)
             run = StageRun(task, self._tools, self._processes, self._process, name, node=self._node)
             self._name, self._run = name, run

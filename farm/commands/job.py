@@ -30,7 +30,13 @@ from farm.commands.order import (
 )
 from farm.commands.service import farm_folder
 from farm.config import Settings
-from farm.options.flags import MINUS, given, with_run_options, with_step_options
+from farm.options.flags import (
+    MINUS,
+    given,
+    with_parameters_of,
+    with_run_options,
+    with_step_options,
+)
 from farm.progress import printable
 from scheduler.errors import JobBusy, SettingInvalid
 
@@ -104,49 +110,8 @@ def create(context: typer.Context, job: Name, as_json: Json = False) -> None:
     show_row(known.row(job), job, as_json)
 
 
-def _put(
-    context: typer.Context,
-    job: str,
-    index: int | None,
-    as_json: bool,
-    *,
-    remix: int | None = None,
-    video: Path | None = None,
-    target: Path | None = None,
-    profile: str | None,
-    options: dict[str, Any],
-    **order: Any,
-) -> None:
-    """Put a step into a draft.
-
-    Args:
-        index: before this step; None: behind the last.
-        remix: the step whose result is the film.
-    """
-    from farm.drafts import DraftStep
-
-    flags = given(options)
-    settings = settings_of(context, profile, flags)
-    known = homes(context)
-    with known.drafts.editing():
-        draft = known.editable(job)
-        film = one_target(video, target) if remix is None else draft.output(remix)
-        refuse_remote(film, order["output"], None)
-        spec = ordered(settings, flags, film=film, **order)
-        step = DraftStep(spec=spec, overwrite=settings.overwrite)
-        at = len(draft.steps) if index is None else index
-        known.drafts.put(draft.inserted(at, step))
-    show_row(known.row(job), job, as_json)
-
-
-@app.command("add-step")
-@with_step_options
-def add_step(
-    context: typer.Context,
-    job: Name,
-    video: Film = None,
+def _every_step(
     source: Sources = None,
-    target: Target = None,
     output: Output = None,
     profile: Profile = None,
     source_face: SourceFace = None,
@@ -156,116 +121,96 @@ def add_step(
     frame_hashes: Hashes = None,
     on_error: WhenItFails = OnError.FAIL,
     as_json: Json = False,
-    **options: Any,
+) -> None:
+    """What can be said of a step, beside its film and its place."""
+
+
+def _put(
+    context: typer.Context,
+    job: str,
+    said: dict[str, Any],
+    *,
+    index: int | None = None,
+    remix: int | None = None,
+    video: Path | None = None,
+    target: Path | None = None,
+) -> None:
+    """Put a step into a draft.
+
+    Args:
+        said: what the user said: the parameters of `_every_step`, and options.
+        index: before this step; None: behind the last.
+        remix: the step whose result is the film.
+    """
+    from farm.drafts import DraftStep
+
+    flags = given(said)
+    settings = settings_of(context, said["profile"], flags)
+    known = homes(context)
+    with known.drafts.editing():
+        draft = known.editable(job)
+        film = one_target(video, target) if remix is None else draft.output(remix)
+        refuse_remote(film, said["output"], None)
+        spec = ordered(
+            settings,
+            flags,
+            film=film,
+            sources=said["source"] or (),
+            swaps=said["swap"] or (),
+            references=said["reference"] or (),
+            output=said["output"],
+            source_face=said["source_face"],
+            masks=said["record_masks"],
+            hashes=said["frame_hashes"],
+            on_error=said["on_error"],
+        )
+        step = DraftStep(spec=spec, overwrite=settings.overwrite)
+        at = len(draft.steps) if index is None else index
+        known.drafts.put(draft.inserted(at, step))
+    show_row(known.row(job), job, said["as_json"])
+
+
+@app.command("add-step")
+@with_step_options
+@with_parameters_of(_every_step)
+def add_step(
+    context: typer.Context, job: Name, video: Film = None, target: Target = None, **said: Any
 ) -> None:
     """Add a step to a job. It takes the options of `farm submit` that say what is made, with
     the settings of now; where and under which rules it is made, `farm job run` says.
 
     - `farm job add-step monday film.mp4 -s face.jpg -o one.mp4`
     """
-    _put(
-        context,
-        job,
-        None,
-        as_json,
-        video=video,
-        target=target,
-        profile=profile,
-        options=options,
-        sources=source or (),
-        swaps=swap or (),
-        references=reference or (),
-        output=output,
-        source_face=source_face,
-        masks=record_masks,
-        hashes=frame_hashes,
-        on_error=on_error,
-    )
+    _put(context, job, said, video=video, target=target)
 
 
 @app.command("remix-step")
 @with_step_options
-def remix_step(
-    context: typer.Context,
-    job: Name,
-    index: Index,
-    source: Sources = None,
-    output: Output = None,
-    profile: Profile = None,
-    source_face: SourceFace = None,
-    swap: Swaps = None,
-    reference: References = None,
-    record_masks: Masks = None,
-    frame_hashes: Hashes = None,
-    on_error: WhenItFails = OnError.FAIL,
-    as_json: Json = False,
-    **options: Any,
-) -> None:
+@with_parameters_of(_every_step)
+def remix_step(context: typer.Context, job: Name, index: Index, **said: Any) -> None:
     """Add a step whose film is the result of step INDEX.
 
     - `farm job remix-step monday -1 -s other.jpg --faces one -o two.mp4`
     """
-    _put(
-        context,
-        job,
-        None,
-        as_json,
-        remix=index,
-        profile=profile,
-        options=options,
-        sources=source or (),
-        swaps=swap or (),
-        references=reference or (),
-        output=output,
-        source_face=source_face,
-        masks=record_masks,
-        hashes=frame_hashes,
-        on_error=on_error,
-    )
+    _put(context, job, said, remix=index)
 
 
 @app.command("insert-step")
 @with_step_options
+@with_parameters_of(_every_step)
 def insert_step(
     context: typer.Context,
     job: Name,
     index: Index,
     video: Film = None,
-    source: Sources = None,
     target: Target = None,
-    output: Output = None,
-    profile: Profile = None,
-    source_face: SourceFace = None,
-    swap: Swaps = None,
-    reference: References = None,
-    record_masks: Masks = None,
-    frame_hashes: Hashes = None,
-    on_error: WhenItFails = OnError.FAIL,
-    as_json: Json = False,
-    **options: Any,
+    **said: Any,
 ) -> None:
     """Put a step before step INDEX.
 
     - `farm job insert-step monday 0 film.mp4 -s face.jpg -o zero.mp4`
     """
-    _put(
-        context,
-        job,
-        index,
-        as_json,
-        video=video,
-        target=target,
-        profile=profile,
-        options=options,
-        sources=source or (),
-        swaps=swap or (),
-        references=reference or (),
-        output=output,
-        source_face=source_face,
-        masks=record_masks,
-        hashes=frame_hashes,
-        on_error=on_error,
-    )
+    _put(context, job, said, index=index, video=video, target=target)
 
 
 @app.command("remove-step")

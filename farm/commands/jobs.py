@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Annotated, Any, Final
 
 import typer
@@ -52,6 +54,29 @@ def ask(context: typer.Context, verb: str, **facts: Any) -> Any:
     settings: Settings = context.obj
     with farm_of(farm_folder(settings)) as farm:
         return farm.ask(verb, **facts)
+
+
+def look(context: typer.Context, job: str) -> AbstractContextManager[Callable[[], dict[str, Any]]]:
+    """Something that tells all that is known of a job each time it is called. The farm is asked,
+    but not of a job that `farm job run` runs here.
+
+    Raises:
+        NoFarm: none is up, and no such job was run here.
+    """
+    from cluster.farm_place import farm_of
+    from farm.foreground import Runs
+
+    settings: Settings = context.obj
+    here = Runs(settings.state_dir / "runs").get(job)
+    if here is not None:
+        return nullcontext(lambda: here.show(job, works=here.busy))
+
+    @contextmanager
+    def asking() -> Iterator[Callable[[], dict[str, Any]]]:
+        with farm_of(farm_folder(settings)) as farm:
+            yield lambda: farm.ask("show", job=job)
+
+    return asking()
 
 
 def jobs(context: typer.Context, as_json: Json = False) -> None:
@@ -108,9 +133,12 @@ def jobs(context: typer.Context, as_json: Json = False) -> None:
 def show(context: typer.Context, job: Job, as_json: Json = False) -> None:
     """Show one job: a map of its chunks, attempts, nodes, errors, what is left, what it has cost.
 
+    Of the farm, or one of `farm job run`, whether or not it runs now.
+
     - `farm show 4f2a` (the end of the name will do)
     """
-    facts = ask(context, "show", job=job)
+    with look(context, job) as told:
+        facts = told()
     print(json.dumps(facts) if as_json else "\n".join(described(facts)))
 
 
@@ -169,14 +197,11 @@ def watch(
 
     Exits with 0 when it is completed, else with 9. With `--json`: one object a line.
     """
-    from cluster.farm_place import farm_of
-
-    settings: Settings = context.obj
     last = ""
     try:
-        with farm_of(farm_folder(settings)) as farm:
+        with look(context, job) as told:
             while True:
-                facts = farm.ask("show", job=job)
+                facts = told()
                 text = json.dumps(facts) if as_json else "\n".join(described(facts))
                 if text != last:
                     print(text, flush=True)
@@ -205,7 +230,12 @@ def logs(
 
     - `farm logs 4f2a --chunk 3`
     """
-    for line in ask(context, "logs", job=job, chunk=chunk):
+    from farm.foreground import Runs
+
+    settings: Settings = context.obj
+    here = Runs(settings.state_dir / "runs").get(job)
+    lines = here.shelf.read_log(job, chunk) if here else ask(context, "logs", job=job, chunk=chunk)
+    for line in lines:
         if as_json:
             print(json.dumps(line))
         else:

@@ -94,6 +94,21 @@ def with_run_options(command: Command) -> Command:
     return _with(command, lambda option: option.name in OF_A_RUN)
 
 
+def with_parameters_of(other: Callable[..., Any]) -> Callable[[Command], Command]:
+    """Give a command that ends in ``**options`` the parameters of another function, too."""
+
+    def give(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True)
+        *fixed, rest = own.parameters.values()
+        shared = inspect.signature(other, eval_str=True).parameters.values()
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters = [each.replace(kind=kind) for each in (*fixed, *shared)]
+        command.__signature__ = own.replace(parameters=[*parameters, rest])  # type: ignore[attr-defined]
+        return command
+
+    return give
+
+
 def _with(command: Command, wanted: Callable[[Option], bool]) -> Command:
     own = inspect.signature(command, eval_str=True)
     fixed = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import sys
-from collections.abc import Iterator
+from argparse import ArgumentParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -104,22 +103,25 @@ def story(told: list[tuple[Event, float]], deaths: tuple[int, ...]) -> list[str]
 
 
 def main() -> None:
-    seed, drawn = int(sys.argv[1]), int(sys.argv[2])
-    told = history(seed)
+    asked = ArgumentParser()
+    asked.add_argument("seed", type=int)
+    asked.add_argument("--pairs", type=int, default=0, help="each step, and so many drawn pairs")
+    asked.add_argument("--share", type=int, nargs=2, help="of each pair the N-th of M shares")
+    given = asked.parse_args()
+    told = history(given.seed)
     with TemporaryDirectory() as name:
         _, steps, _ = fork(Path(name), told, None)
     every = range(1, len(steps) + 1)
-
-    def deaths() -> Iterator[tuple[int, ...]]:
-        yield from ((step,) for step in every)
-        if drawn:
-            rng = random.Random(seed)
-            yield from ((rng.choice(every), rng.choice(every)) for _ in range(drawn))
-        else:
-            yield from ((first, second) for first in every for second in every)
-
-    stories = list(deaths())
-    wrong = [each for steps_ in stories for each in story(told, steps_)]
+    if given.share:
+        share, shares = given.share
+        stories: list[tuple[int, ...]] = [(first, second) for first in every for second in every][
+            share::shares
+        ]
+    else:
+        rng = random.Random(given.seed)
+        stories = [(step,) for step in every]
+        stories += [(rng.choice(every), rng.choice(every)) for _ in range(given.pairs)]
+    wrong = [each for deaths in stories for each in story(told, deaths)]
     names = list(dict.fromkeys(steps))
     print(
         json.dumps({"stories": len(stories), "steps": len(steps), "names": names, "wrong": wrong})

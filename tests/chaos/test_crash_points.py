@@ -1,12 +1,17 @@
 """The command dies before each of its steps on disk; the next start makes the film as it is.
 
 What a step is, and how it gets its name, is told in ``tests.support.crashing``.
+
+All pairs of deaths lead to few states of the disk, as the second start clears away what the first
+has left. What comes of a state is looked at once: the next start knows nothing but the disk.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,12 +26,19 @@ from tests.support.crashing import DIED, Crasher
 from tests.support.faces import SHOTS, face_of_film
 from tests.support.numbered import even_pts, make_film
 from tests.support.oracle import Seen, faults, look
+from tests.support.record import part
 
 PAIRS = 6
 """In the default run; drawn by ``SEED``."""
 SEED = 20261122
 FRAMES = 8
 QUIET = ("--no-ray", "--json", "--overwrite", "--no-stabilize", "--no-occlusion", "--no-objects")
+KINDS = 40
+"""Names of steps that there are at least; so many parts the long proof has."""
+_CHANCE = re.compile(r"[0-9a-f]{12,}|\d{8}-\d{6}-[0-9a-f]{6}")
+"""Of names of files what is another one each time."""
+_TIMES = ("owner.json", "owner.json.tmp", "rates.json")
+"""Files that say who is at work, or how fast; of the dead nobody is, and speed changes no film."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +78,32 @@ class Stage:
         for path in self.under.rglob("*"):
             if not path.is_symlink():
                 os.utime(path, (then, then))
+
+    @property
+    def _saved(self) -> Path:
+        return self.under.with_name("saved")
+
+    def save(self) -> None:
+        """Remember what is on the disk."""
+        shutil.rmtree(self._saved, ignore_errors=True)
+        shutil.copytree(self.under, self._saved, symlinks=True)
+
+    def restore(self) -> None:
+        """As it was at the last `save`."""
+        shutil.rmtree(self.under)
+        shutil.copytree(self._saved, self.under, symlinks=True)
+
+    def state(self) -> str:
+        """The same for two disks from which a start does the same."""
+        found = []
+        for path in self.under.rglob("*"):
+            if path.is_symlink() or path.is_relative_to(self.under / "cache" / "models"):
+                continue
+            content = "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+            if path.name in _TIMES:
+                content = str(path.stat().st_size > 0)
+            found.append(f"{_CHANCE.sub('#', str(path.relative_to(self.under)))} {content}")
+        return "\n".join(sorted(found))
 
     def wrong(self, calm: Seen | None = None) -> list[str]:
         """What is wrong with the result that stands there."""
@@ -207,15 +245,44 @@ def test_killed_twice(
         kill_twice(stage, undisturbed, firsts[first], drawn.randint(1, len(begun)))
 
 
+@pytest.fixture(scope="module")
+def looked_at() -> set[str]:
+    """States of the disk of which it is known what comes of them."""
+    return set()
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(12 * 3600)
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize("place", range(KINDS))
 def test_killed_at_each_pair(
-    stage: Stage, undisturbed: tuple[list[str], Seen, str], firsts: dict[str, int]
+    place: int,
+    stage: Stage,
+    undisturbed: tuple[list[str], Seen, str],
+    firsts: dict[str, int],
+    looked_at: set[str],
 ) -> None:
-    for first in firsts.values():
-        begun = begun_after(stage, first)
-        for second in sorted({begun.index(name) + 1 for name in begun}):
-            kill_twice(stage, undisturbed, first, second)
+    """At each step, and at each step of the start after it, once for each name."""
+    _, calm, listing = undisturbed
+    assert len(firsts) >= KINDS
+    with part(f"crashes-{place:02}") as facts:
+        facts |= {"first": [*firsts][place::KINDS], "pairs": 0, "states": 0}
+        for first in facts["first"]:
+            stage.empty()
+            stage.run(firsts[first])
+            stage.age()
+            stage.save()
+            begun = stage.run()
+            for second in sorted({begun.index(name) + 1 for name in begun}):
+                stage.restore()
+                stage.run(second)
+                no_half_result(stage, calm, listing)
+                stage.age()
+                state = stage.state()
+                facts["pairs"] += 1
+                if state not in looked_at:
+                    converges(stage, calm, listing)
+                    looked_at.add(state)
+                    facts["states"] += 1
 
 
 def begun_after(stage: Stage, first: int) -> list[str]:

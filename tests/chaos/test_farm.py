@@ -22,6 +22,7 @@ import ray
 from actors.models import ModelStore
 from actors.toolbox import LaneKit
 from cluster.farm_actor import FarmPlan, check_journal
+from cluster.farm_disk import FarmDisk
 from cluster.farm_place import bring_up, farm_of, find_place, take_down
 from cluster.inline import InlineExecutor
 from cluster.job_shelf import Entry, utc_now
@@ -214,6 +215,41 @@ def test_the_whole_cluster_is_killed_and_goes_on(
     )
     print(f"up after {up - began:.1f} s, first new chunk after {seconds(first) - began:.1f} s")
     assert seconds(first) - began < 90
+
+
+@pytest.mark.parametrize("server", ["gcs_server", pytest.param("raylet", marks=pytest.mark.slow)])
+def test_a_server_of_ray_is_killed_and_the_farm_goes_on(
+    server: str,
+    plan: FarmPlan,
+    film: Path,
+    samples: dict[str, Path],
+    undisturbed: str,
+    tmp_path: Path,
+) -> None:
+    """The keeper starts a new Ray, and the farm in it; nobody has to ask for it."""
+    place, _ = bring_up(plan, None)
+    spec = job("killed", film, samples["astronaut"], tmp_path / "out")
+    submit(plan, spec)
+    before = until(plan, "killed", done("render", 1))
+    family = psutil.Process(place.pid).children(recursive=True)
+    (victim,) = [process for process in family if process.name() == server]
+    victim.kill()
+    killed = time.time()
+    disk = FarmDisk(plan.folder)
+    while disk.rows(works=True)[0]["state"] != "completed":
+        assert time.time() < killed + 240, disk.rows(works=True)
+        time.sleep(0.2)
+    check_end(plan, spec, before, undisturbed)
+    now = find_place(plan.folder)
+    assert now is not None
+    assert now.pid == place.pid
+    assert now.address != place.address
+    first = next(
+        line
+        for line in lines(plan, "killed")
+        if seconds(line) > killed and "started" in line["event"]
+    )
+    print(f"first new chunk {seconds(first) - killed:.1f} s after {server} was killed")
 
 
 def test_a_farm_that_is_taken_down_finishes_what_runs_and_goes_on_later(

@@ -6,26 +6,40 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.support.record import part
 
 STEPS = Path(__file__).with_name("journal_steps.py")
 SEED = 3
 
 
-@pytest.mark.parametrize(
-    "pairs",
-    [
-        pytest.param(60, id="each step, and 60 pairs"),
-        pytest.param(
-            0, id="each step and each pair", marks=[pytest.mark.slow, pytest.mark.timeout(7200)]
-        ),
-    ],
-)
-def test_the_next_writer_goes_on_from_the_same_state(pairs: int) -> None:
+SHARES = 20
+
+
+def test_the_next_writer_goes_on_from_the_same_state() -> None:
+    found = told("--pairs", "60")
+    assert found["stories"] == found["steps"] + 60
+    for known in ("append: INSERT", "_transaction: COMMIT", "compact: PRAGMA", "_migrate: CREATE"):
+        assert any(known in name for name in found["names"]), (known, found["names"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("share", range(SHARES))
+def test_the_same_for_each_pair(share: int) -> None:
+    with part(f"journal-steps-{share:02}") as facts:
+        facts |= told("--share", f"{share}", f"{SHARES}")
+        assert facts["stories"] >= facts["steps"] ** 2 // SHARES
+
+
+def told(*options: str) -> dict[str, Any]:
+    """What the stories came to; none of them went wrong."""
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
-        [sys.executable, str(STEPS), str(SEED), str(pairs)],
+        [sys.executable, str(STEPS), str(SEED), *options],
         capture_output=True,
         text=True,
         check=False,
@@ -33,8 +47,6 @@ def test_the_next_writer_goes_on_from_the_same_state(pairs: int) -> None:
         env={"PYTHONPATH": str(root), "PATH": ""},
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     assert found["wrong"] == []
-    assert found["stories"] >= found["steps"] + pairs
-    for known in ("append: INSERT", "_transaction: COMMIT", "compact: PRAGMA", "_migrate: CREATE"):
-        assert any(known in name for name in found["names"]), (known, found["names"])
+    return found

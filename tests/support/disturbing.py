@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, Protocol
 
 import psutil
 
-from tests.support.command import Farm
 from tests.support.scene import ring_of
 
 KINDS: Final = (
@@ -62,7 +61,9 @@ class Fault:
     """0..1: which of several processes is struck."""
 
 
-def draw(seed: int, faults: int, each: int, longest: float) -> list[list[Fault]]:
+def draw(
+    seed: int, faults: int, each: int, longest: float, kinds: Sequence[str] = KINDS
+) -> list[list[Fault]]:
     """The faults of several jobs, in the order in which they are struck.
 
     Every kind comes as often as any other, and no job has more costly ones than chunks have
@@ -72,23 +73,24 @@ def draw(seed: int, faults: int, each: int, longest: float) -> list[list[Fault]]
         faults: in all jobs together.
         each: in one job, at most.
         longest: seconds that a process is frozen or starved; 5 at least.
+        kinds: to draw from.
     """
     drawn = random.Random(seed)
     left: list[str] = []
     jobs: list[list[Fault]] = []
     missing = faults
     while missing:
-        kinds: list[str] = []
-        while len(kinds) < min(each, missing):
-            spared = sum(kind in _COSTLY for kind in kinds) < 2
+        chosen: list[str] = []
+        while len(chosen) < min(each, missing):
+            spared = sum(kind in _COSTLY for kind in chosen) < 2
             fits = [kind for kind in left if spared or kind not in _COSTLY]
             if fits:
-                kinds.append(fits[0])
+                chosen.append(fits[0])
                 left.remove(fits[0])
             else:
-                left += drawn.sample(KINDS, len(KINDS))
-        missing -= len(kinds)
-        moments = sorted(drawn.uniform(0.0, 0.9) for _ in kinds)
+                left += drawn.sample(kinds, len(kinds))
+        missing -= len(chosen)
+        moments = sorted(drawn.uniform(0.0, 0.9) for _ in chosen)
         jobs.append(
             [
                 Fault(
@@ -98,10 +100,29 @@ def draw(seed: int, faults: int, each: int, longest: float) -> list[list[Fault]]
                     seconds=drawn.uniform(5.0, longest),
                     choice=drawn.random(),
                 )
-                for kind, moment in zip(kinds, moments, strict=True)
+                for kind, moment in zip(chosen, moments, strict=True)
             ]
         )
     return jobs
+
+
+class Victims(Protocol):
+    """A job at work, seen from outside; ``tests.support.command.Farm`` says what is what."""
+
+    process: Any
+    """Of the command: has a ``pid``, and can be killed."""
+    events: list[dict[str, object]]
+
+    @property
+    def complaints(self) -> str: ...
+    @property
+    def running(self) -> bool: ...
+    @property
+    def up(self) -> bool: ...
+    @property
+    def share(self) -> float: ...
+    def family(self) -> list[psutil.Process]: ...
+    def end(self, seconds: float = 200) -> int: ...
 
 
 class Disturber:
@@ -131,7 +152,7 @@ class Disturber:
             burner.wait()
         self._burners = []
 
-    def strike(self, farm: Farm, fault: Fault) -> bool:
+    def strike(self, farm: Victims, fault: Fault) -> bool:
         """Do it; False where there is nobody to do it to (now)."""
         action, _, who = fault.kind.partition(" ")
         try:
@@ -197,18 +218,18 @@ def _quietly(act: Callable[[], object]) -> None:
         act()
 
 
-def _victim(farm: Farm, who: str, choice: float) -> psutil.Process | None:
+def _victim(farm: Victims, who: str, choice: float) -> psutil.Process | None:
     if who == "command":
         return psutil.Process(farm.process.pid)
     if who == "actor":
         found: Sequence[psutil.Process] = _actors(farm)
     else:
-        name = {"head": "gcs_server"}.get(who, who)
-        found = [process for process in farm.family() if _name(process) == name]
+        name = {"head": "gcs_server", "service": "FarmHost"}.get(who, who)
+        found = [p for p in farm.family() if _name(p) == name or f"ray::{name}" in _name(p)]
     return found[int(choice * len(found))] if found else None
 
 
-def _actors(farm: Farm) -> list[psutil.Process]:
+def _actors(farm: Victims) -> list[psutil.Process]:
     return sorted(
         (p for p in farm.family() if "StageShell" in _name(p)), key=lambda process: process.pid
     )
@@ -232,7 +253,7 @@ class Story:
     """What must not happen and did."""
 
 
-def disturb(start: Callable[[], Farm], faults: Sequence[Fault], *, patience: float) -> Story:
+def disturb(start: Callable[[], Victims], faults: Sequence[Fault], *, patience: float) -> Story:
     """Run a job under faults to its end, starting the command anew when it died.
 
     Args:
@@ -268,7 +289,7 @@ def disturb(start: Callable[[], Farm], faults: Sequence[Fault], *, patience: flo
                 return story
 
 
-def _reached(farm: Farm, fault: Fault, patience: float) -> bool:
+def _reached(farm: Victims, fault: Fault, patience: float) -> bool:
     """Whether the command came as far as the fault's moment."""
     until = time.monotonic() + patience
     while time.monotonic() < until and farm.running:
@@ -278,7 +299,7 @@ def _reached(farm: Farm, fault: Fault, patience: float) -> bool:
     return False
 
 
-def _end(farm: Farm, story: Story, patience: float) -> int:
+def _end(farm: Victims, story: Story, patience: float) -> int:
     try:
         return farm.end(patience)
     except subprocess.TimeoutExpired:

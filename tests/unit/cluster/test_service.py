@@ -3,20 +3,25 @@ cannot be worked on passes without any."""
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+import cluster.film_work
+import cluster.service
 from actors.prober import probe
 from actors.toolbox import LaneKit
 from cluster.admitting import GpuRoom, require_room
 from cluster.executor import Executor
 from cluster.film_work import FilmWork
 from cluster.service import JobService
+from cluster.stitching import FilmStitch, Stitched
 from scheduler.errors import (
     AttemptsExhausted,
     DiskFull,
@@ -25,6 +30,9 @@ from scheduler.errors import (
 )
 from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed
 from scheduler.jobs import Analysis, EncoderSettings, JobSpec, LaneTask, SwapSettings
+from scheduler.ledger import Ledger
+from scheduler.progress import JobSnapshot
+from scheduler.retries import Rules
 from tests.unit.actors.films import make_film
 from tests.unit.cluster.blind_lane import BlindLane
 
@@ -78,13 +86,13 @@ def job(tmp_path: Path) -> JobSpec:
 
 
 def service(lanes: Executor, **options: Callable[..., object]) -> JobService:
+    plain: dict[str, Callable[..., object]] = {"watch": lambda _: None}
     return JobService(
         open_executor=lambda: lanes,
         check_sources=lambda _: None,
-        watch=lambda _: None,
         note=lambda _: None,
         marking={},
-        **options,  # type: ignore[arg-type]
+        **(plain | options),  # type: ignore[arg-type]
     )
 
 
@@ -157,3 +165,50 @@ def test_lanes_that_do_not_fit_into_a_gpu_together_are_refused(
         with pytest.raises(AttemptsExhausted if fits else DoesNotFit, match=words):
             service(lane, admit=admit).run(job)
         assert bool(lane.asked) is fits
+
+
+@pytest.mark.parametrize("task", ["stitch", "join", "publish"])
+def test_a_film_task_that_finds_no_room_is_done_when_there_is_some(
+    task: str, job: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason is told meanwhile, and nothing is counted twice."""
+    missing = [OSError(errno.ENOSPC, "No space left on device"), DiskFull("full", "room", "free")]
+    write, parts = FilmStitch.write, {"join": "join", "publish": "publish_film"}
+
+    def full(*given: object, **named: object) -> object:
+        if missing:
+            raise missing.pop(0)
+        return publish(*given, **named)
+
+    def counted(
+        self: FilmStitch,
+        job: JobSpec,
+        references: None,
+        count: Callable[[pa.Table], None],
+        **named: object,
+    ) -> Stitched:
+        """As if one face were in the first frame."""
+        face = {"frame": [0], "person": [0], "box": [[0.0, 0.0, 9.0, 9.0]]}
+        count(pa.table(face))
+        if missing:
+            raise missing.pop(0)
+        return write(self, job, references, count, **named)  # type: ignore[arg-type]
+
+    if task == "stitch":
+        monkeypatch.setattr(FilmStitch, "write", counted)
+    else:
+        publish = getattr(cluster.film_work, parts[task])
+        monkeypatch.setattr(cluster.film_work, parts[task], full)
+    rules = Rules(room_seconds=0.1)
+    monkeypatch.setattr(cluster.service, "Ledger", lambda: Ledger(rules))
+    told: list[JobSnapshot] = []
+    lane = BlindLane(LaneKit(cache_dir=tmp_path / "no models"))
+    patient = service(lane, watch=told.append)
+    summary = patient.run(replace(job, on_error="passthrough"))
+    assert missing == []
+    assert probe(job.output).frames == FRAMES
+    assert summary.faces == (task == "stitch")
+    (first, second) = [each for each in told if each.message]
+    assert {first.phase, second.phase} == {task}
+    assert "it goes on when there is room" in first.message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "out.mkv"]

@@ -48,6 +48,11 @@ class Desk:
         """The last line, as JSON."""
         return json.loads(self(*words, "--json", code=code).splitlines()[-1])
 
+    def seen(self, *words: str) -> Any:
+        """The last line that one of the verbs on a job says, as JSON."""
+        assert main([*words]) == 0, self._capsys.readouterr()
+        return json.loads(self._capsys.readouterr().out.splitlines()[-1])
+
     def out(self, name: str) -> str:
         return str(self.folder / name)
 
@@ -171,6 +176,11 @@ def test_run_needs_no_farm_and_a_second_run_changes_nothing(desk: Desk) -> None:
     assert Path(desk.out("two.mp4")).stat().st_mtime_ns == made
     assert not any((desk.state / "jobs").iterdir())
     assert desk.json("list", "completed")[0]["where"] == "here"
+    facts = desk.seen("show", "monday", "--json")
+    assert facts["state"] == "completed"
+    assert [step["state"] for step in facts["each_step"]] == ["completed", "completed"]
+    assert desk.seen("watch", "monday", "--json") == facts
+    assert desk.seen("logs", "monday", "--chunk", "0", "--json")["event"] == "done"
     desk("add-step", "monday", str(desk.film), *desk.step("x.mp4"), code=3)
     desk("create", "monday", code=3)
     with FarmDisk(desk.state / "runs" / "monday").held():
@@ -243,6 +253,9 @@ def test_a_run_that_was_killed_is_queued_and_a_run_goes_on(
         with pytest.raises(SystemExit):
             main(["job", "run", "monday"])
     (desk.state / "drafts" / "monday.json").write_bytes(before)  # it died before this went
+    facts = desk.seen("show", "monday", "--json")
+    assert (facts["state"], facts["waits"]) == ("queued", "nobody works on it now")
+    assert {chunk["lane"] for chunk in facts["chunks"]} == {None}
     (row,) = desk.json("list")
     assert (row["state"], row["where"]) == ("queued", "here")
     assert desk.json("run-all")["done"] == ["monday"]
