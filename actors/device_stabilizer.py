@@ -130,19 +130,16 @@ class DeviceStabilizer:
 
     def _look(self, frame: int, face: DeviceFace) -> _Past:
         launcher, size = self._launcher, face.size
-        step, fine, whole = (
-            measure_step(size),
-            flow_step(size),
-            size // part_grid(size) * part_grid(size),
-        )
+        step, fine, whole = _scales(size)
         small = whole // step
         reserve = launcher.device.reserve
+        luma = reserve(small**2)
         past = _Past(
             frame=frame,
             size=size,
             centre=apply(invert(face.affine), [(size - 1) / 2, (size - 1) / 2]),
-            sight=reserve((whole // fine) ** 2),
-            original=reserve(small**2),
+            sight=luma if fine == step else reserve((whole // fine) ** 2),
+            original=luma,
             swapped=reserve(small**2),
             mask=reserve(4 * small**2),
             change=reserve(PIXEL * size * size),
@@ -151,13 +148,12 @@ class DeviceStabilizer:
         )
         crop = Pixels(pointer=face.crop, row=4 * size, step=4)
         original = Pixels(pointer=face.original, row=3 * size, step=3)
-        for pixels, k, luma, mask in (
-            (original, fine, past.sight, 0),
-            (original, step, past.original, 0),
-            (crop, step, past.swapped, past.mask.pointer),
-        ):
-            side = whole // k
-            steadying.look(launcher, pixels, k, luma.pointer, (side, side), mask=mask)
+        mask, sizes = past.mask.pointer, (small, small)
+        steadying.look(launcher, original, step, past.original.pointer, sizes)
+        steadying.look(launcher, crop, step, past.swapped.pointer, sizes, mask=mask)
+        if fine < step:
+            sizes = whole // fine, whole // fine
+            steadying.look(launcher, original, fine, past.sight.pointer, sizes)
         return past
 
     def _recolour(self, face: DeviceFace, memory: Memory, curves: Curves) -> None:
@@ -172,11 +168,7 @@ class DeviceStabilizer:
     def _hold(self, face: DeviceFace, now: _Past, before: _Past, part: Box) -> None:
         """Blend what the frame before left into ``now.settled`` and the crop."""
         launcher, size, settings = self._launcher, face.size, self._settings
-        step, fine, whole = (
-            measure_step(size),
-            flow_step(size),
-            size // part_grid(size) * part_grid(size),
-        )
+        step, fine, whole = _scales(size)
         x0, y0, x1, y1 = part
         shape, row = (x1 - x0, y1 - y0), whole // step
         small = shape[0] // step, shape[1] // step
@@ -240,6 +232,12 @@ class DeviceStabilizer:
             size,
             shape,
         )
+
+
+def _scales(size: int) -> tuple[int, int, int]:
+    """How many times smaller the pictures are that are measured and that motion is found in, and
+    how many pixels of the crop they cover."""
+    return measure_step(size), flow_step(size), size // part_grid(size) * part_grid(size)
 
 
 def _plane(pointer: int, row: int, part: Box, step: int) -> DevicePlane:
