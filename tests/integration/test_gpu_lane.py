@@ -141,6 +141,7 @@ def test_a_lane_on_the_kernels_played_by_the_cpu_makes_the_cpus_film(
         assert spent.device_ms > 0
 
 
+@pytest.mark.slow
 def test_a_lane_with_networks_on_tensorrt_makes_the_cpus_film(
     film: Path,
     samples: dict[str, Path],
