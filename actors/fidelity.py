@@ -139,15 +139,20 @@ def compare_points(
     return worst
 
 
-def demand(found: Fidelity | PointFidelity, name: str) -> None:
+def demand(found: Fidelity | PointFidelity, name: str, precision: str = "INT8") -> None:
     """Refuse a version that is not near enough.
+
+    Args:
+        found: how near it is.
+        name: of the network.
+        precision: of the version.
 
     Raises:
         ModelInexact: says which number is beyond which.
     """
     if found.shortfalls:
         raise ModelInexact(
-            f"{name} in INT8 against itself in float: {', '.join(found.shortfalls)}",
+            f"{name} in {precision} against itself in float: {', '.join(found.shortfalls)}",
             "answers that make no difference to the result",
             "keep --precision fp32, or calibrate with a film that shows more and larger faces",
         )

@@ -29,6 +29,8 @@ QUANTIZED: Final = "quantized:"
 """Begins the source of a file that this program made of another one."""
 INT8: Final = ".int8"
 """Ends the name of a quantised model."""
+FP16: Final = ".fp16"
+"""Ends the name of a model in half floats."""
 ALWAYS_HASHED: Final = 64 << 20
 """Files up to this size are hashed at each use; larger ones when fetched and by ``verify``."""
 
@@ -171,11 +173,12 @@ class ModelStore:
     def _fetch(self, spec: ModelSpec, report: Report | None) -> None:
         """Bring a file, and all others that are missing and come in the same archive."""
         if spec.source.startswith(QUANTIZED):
-            name = spec.name.removesuffix(INT8)
+            name = spec.name.removesuffix(INT8).removesuffix(FP16)
+            to = " --to fp16" if spec.name.endswith(FP16) else ""
             raise ModelUnavailable(
                 f"{spec.name} was made on this machine, and its file is gone or damaged",
                 "a file that no source has",
-                f"make it again: `farm models quantize {name} --calibrate VIDEO`",
+                f"make it again: `farm models quantize {name} --calibrate VIDEO{to}`",
             )
         together = {spec.name: spec}
         if spec.member:

@@ -75,7 +75,7 @@ def quantize_model(store: ModelStore, name: str, film: Path, faces: int) -> Quan
             draft = Path(folder, "int8.onnx")
             convolutions = quantize(network, learned, draft)
             fast = OpenVino.load(draft)
-            fidelity = _compared(spec, store, exact, fast, held)
+            fidelity = compared(spec, store, exact, fast, held)
             demand(fidelity, name)
             times = [_milliseconds(each, held) for each in (exact, fast)]
             small = replace(
@@ -98,9 +98,10 @@ def quantize_model(store: ModelStore, name: str, film: Path, faces: int) -> Quan
     )
 
 
-def _compared(
+def compared(
     spec: ModelSpec, store: ModelStore, exact: Runtime, fast: Runtime, held: Sequence[Row]
 ) -> Fidelity | PointFidelity:
+    """How near a version of a network comes to the network, by what it is for."""
     if spec.name in READERS:
         return compare_points(exact, fast, held, Fan if spec.name == FAN else PeppaWutz)
     recogniser = ArcFace(Onnx.load(store.path(RECOGNISER)))

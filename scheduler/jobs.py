@@ -27,7 +27,7 @@ MESH_SWAPPER: Final = "mesh"
 STANDIN: Final = "stand-in-waits-"
 """Begins the name of the stand-in of `farm bench scaling`; the milliseconds that it waits for each
 face follow. No setting leads to it."""
-PRECISIONS: Final = ("fp32", "int8", "auto")
+PRECISIONS: Final = ("fp32", "fp16", "int8", "auto")
 """Which of a network's files is run; auto: INT8 where it is there and the machine gains by it."""
 MAX_INTERVAL: Final = 24
 """Frames between detections at most: each more is a frame more that a lane holds and a chunk reads

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from actors.inference.onnx import Onnx
 from actors.inference.openvino import OpenVino
 from actors.inference.runtime import Runtime
-from actors.models import INT8, QUANTIZED, ModelStore
+from actors.models import FP16, INT8, QUANTIZED, ModelStore
 from scheduler.devices import CPU, on_gpu
 from scheduler.errors import ModelUnavailable, SettingInvalid
 from scheduler.jobs import PRECISIONS
 
+SUFFIXES: Final = {"fp32": "", "fp16": FP16, "int8": INT8}
+"""What ends the name of a network's file, by precision."""
+
 
 def resolve_precision(store: ModelStore, names: Sequence[str], precision: str) -> str:
-    """What networks are run with on all of a job's lanes: fp32 or int8.
+    """What networks are run with on all of a job's lanes: fp32, fp16 or int8.
 
     To be asked once, before a job is planned: its frames depend on the answer.
 
@@ -25,7 +29,7 @@ def resolve_precision(store: ModelStore, names: Sequence[str], precision: str) -
 
     Raises:
         SettingInvalid: no such precision.
-        ModelUnavailable: int8, and there is no quantised file, or it was made of another one.
+        ModelUnavailable: int8 or fp16, and there is no such file, or it was made of another one.
         ModelUnknown: no such name.
     """
     if precision not in PRECISIONS:
@@ -34,23 +38,25 @@ def resolve_precision(store: ModelStore, names: Sequence[str], precision: str) -
         )
     if not names or precision == "fp32":
         return "fp32"
-    missing = [name for name in names if not _quantized(store, name)]
+    suffix = SUFFIXES.get(precision, INT8)
+    missing = [name for name in names if not _made(store, name, suffix)]
     if precision == "auto":
         here = not missing and all(store.present(name + INT8) for name in names)
         return "int8" if here and OpenVino.installed() else "fp32"
     for name in missing:
-        old = " as it is now" if name + INT8 in store.registry else ""
+        old = " as it is now" if name + suffix in store.registry else ""
+        what, to = ("FP16", " --to fp16") if suffix == FP16 else ("quantised", "")
         raise ModelUnavailable(
-            f"no quantised file of {name}{old}",
+            f"no {what} file of {name}{old}",
             "one that passed its check on this machine",
-            f"run `farm models quantize {name} --calibrate VIDEO`, or choose --precision fp32",
+            f"run `farm models quantize {name} --calibrate VIDEO{to}`, or choose --precision fp32",
         )
-    return "int8"
+    return precision
 
 
-def _quantized(store: ModelStore, name: str) -> bool:
-    """Whether a quantised file of the network is known that was made of its present one."""
-    small = name + INT8
+def _made(store: ModelStore, name: str, suffix: str) -> bool:
+    """Whether a file is known that was made of the network's present one."""
+    small = name + suffix
     made_of = f"{QUANTIZED}{store.registry[name].sha256}"
     return small in store.registry and store.registry[small].origin == made_of
 
@@ -59,9 +65,9 @@ def file_name(name: str, precision: str) -> str:
     """Name in the registry of the file that a network is run from.
 
     Args:
-        precision: fp32 or int8.
+        precision: fp32, fp16 or int8.
     """
-    return name + INT8 if precision == "int8" else name
+    return name + SUFFIXES[precision]
 
 
 def open_network(store: ModelStore, name: str, *, threads: int = 1, device: str = CPU) -> Runtime:

@@ -87,6 +87,9 @@ class Plans:
             found = self._kept(key, load)  # another process may have been faster
             if found is not None:
                 return found
+            # Only here, or it could be what another process has just built.
+            with _keeping(self._folder):
+                self.path(key).unlink(missing_ok=True)
             timing = self._timing(key.platform)
             plan, measured = build(_bytes(timing))
             self._write(self.path(key), _packed(key, plan))
@@ -107,17 +110,10 @@ class Plans:
         return self._folder / f"{key.digest}.plan"
 
     def _kept(self, key: PlanKey, load: Callable[[bytes], Loaded | None]) -> Loaded | None:
-        """The plan if it is here and right; one that is not is deleted."""
-        path = self.path(key)
+        """What the plan is, if it is here and right."""
         with _keeping(self._folder):
-            if not path.exists():
-                return None
-            plan = _unpacked(key, _bytes(path))
-        found = None if plan is None else load(plan)
-        if found is None:
-            with _keeping(self._folder):
-                path.unlink(missing_ok=True)
-        return found
+            plan = _unpacked(key, _bytes(self.path(key)))
+        return None if plan is None else load(plan)
 
     def _timing(self, platform: Platform) -> Path:
         digest = hashlib.sha256(json.dumps(asdict(platform), sort_keys=True).encode()).hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -82,6 +83,11 @@ class TensorRt:
         # Rows that begin where TensorRT takes no address must not begin a pass.
         self._few = any(_nbytes(each, shapes[each.name]) % ALIGNED for each in engine.tensors)
 
+    @staticmethod
+    def installed() -> bool:
+        """Whether the packages are here; says nothing about whether they work."""
+        return find_spec("tensorrt") is not None and find_spec("cupy") is not None
+
     @classmethod
     def load(
         cls,
@@ -101,7 +107,8 @@ class TensorRt:
             path: the ONNX file.
             device: the GPU, and the stream on which all is done.
             cache_dir: the program's cache folder.
-            largest: rows at once, a power of two; a file whose batch is fixed is run in ones.
+            largest: rows at once, rounded up to a power of two of at most LARGEST; a file whose
+                batch is fixed is run in ones.
             sizes: of inputs whose shape the file leaves open, without the batch.
             flags: how it is built.
             recording: whether runs that come again are recorded as CUDA graphs.
@@ -118,6 +125,7 @@ class TensorRt:
             from actors.inference.tensorrt_package import TensorRtPackage  # imports the package
 
             api = TensorRtPackage.open()
+        most = batches(min(1 << max(largest - 1, 0).bit_length(), LARGEST))
         known = dict(sizes or {})
         how = flags or BuildFlags()
         try:
@@ -128,14 +136,14 @@ class TensorRt:
         key = PlanKey(
             network=digest,
             platform=api.platform,
-            batches=batches(largest),
+            batches=most,
             sizes=tuple(sorted(known.items())),
             flags=how,
         )
 
         def build(timing: bytes) -> tuple[bytes, bytes]:
             draft = api.read(path)
-            left = batches(largest) if any(_open(each) for each in draft.inputs) else (1,)
+            left = most if any(_open(each) for each in draft.inputs) else (1,)
             while True:
                 profiles = [
                     {each.name: input_shape(each, rows, known) for each in draft.inputs}

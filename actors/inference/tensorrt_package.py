@@ -7,7 +7,8 @@ what is computed in what.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,7 +21,7 @@ from actors.inference.engines import (
     Shapes,
     Tensor,
 )
-from scheduler.errors import GpuUnavailable
+from scheduler.errors import GpuFailed, GpuUnavailable
 
 DTYPES: Final = {
     "FLOAT": "float32",
@@ -31,6 +32,8 @@ DTYPES: Final = {
     "BOOL": "bool",
     "UINT8": "uint8",
 }
+OUT_OF_MEMORY: Final = 2
+"""CUDA's number of this error."""
 NEXT: Final = "run `pip install 'swapfarm[cuda13]'` (cuda12: old drivers), then `farm doctor`"
 
 
@@ -88,7 +91,7 @@ class TensorRtPackage:
         return PackageDraft(self._trt, self._gpu, self._notes, network)
 
     def load(self, plan: bytes) -> PackageEngine | None:
-        with self._gpu.device:
+        with self._gpu.current():
             if self._runtime is None:
                 self._runtime = self._trt.Runtime(self._notes.logger)
                 self._runtime.error_recorder = self._notes.recorder
@@ -106,7 +109,7 @@ class PackageDraft:
     def __init__(self, trt: Any, gpu: _Gpu, notes: _Notes, network: Path) -> None:
         self._trt, self._gpu, self._notes = trt, gpu, notes
         notes.clear()
-        with gpu.device:
+        with gpu.current():
             self._builder = trt.Builder(notes.logger)
             self._builder.error_recorder = notes.recorder
             self._network = self._builder.create_network()
@@ -135,7 +138,7 @@ class PackageDraft:
     ) -> tuple[bytes, bytes]:
         trt = self._trt
         self._notes.clear()
-        with self._gpu.device:
+        with self._gpu.current():
             config = self._builder.create_builder_config()
             if not flags.tf32:
                 config.clear_flag(trt.BuilderFlag.TF32)
@@ -200,11 +203,11 @@ class PackageEngine:
     def context(self) -> PackageContext:
         how = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         self._notes.clear()
-        with self._gpu.device:
+        with self._gpu.current():
             context = self._engine.create_execution_context(how)
         if context is None:
             self._notes.demand_memory()
-            raise EngineRefused(f"no execution context: {self._notes.complaint}")
+            raise _failed(f"TensorRT gives no context: {self._notes.complaint}")
         return PackageContext(self._gpu, self._notes, context)
 
 
@@ -219,7 +222,7 @@ class PackageContext:
         return self._notes.complaint
 
     def use_profile(self, profile: int, stream: int) -> bool:
-        with self._gpu.device:
+        with self._gpu.current():
             return bool(self._context.set_optimization_profile_async(profile, stream))
 
     def use_memory(self, pointer: int, nbytes: int) -> None:
@@ -229,7 +232,10 @@ class PackageContext:
         return bool(self._context.set_input_shape(name, shape))
 
     def unknown(self) -> tuple[str, ...]:
-        return tuple(self._context.infer_shapes())
+        try:
+            return tuple(self._context.infer_shapes())
+        except RuntimeError as error:
+            raise _failed(f"TensorRT cannot infer shapes: {error}") from error
 
     def shape(self, name: str) -> Shape:
         return tuple(self._context.get_tensor_shape(name))
@@ -239,7 +245,7 @@ class PackageContext:
 
     def enqueue(self, stream: int) -> bool:
         self._notes.clear()
-        with self._gpu.device:
+        with self._gpu.current():
             started = bool(self._context.execute_async_v3(stream))
         if not started:
             self._notes.demand_memory()
@@ -247,7 +253,7 @@ class PackageContext:
 
     def record(self, stream: int) -> PackageGraph | None:
         self._notes.clear()
-        with self._gpu.device:
+        with self._gpu.current():
             recorded = self._gpu.stream(stream)
             recorded.begin_capture()
             started = False
@@ -265,7 +271,7 @@ class PackageGraph:
         self._gpu, self._graph = gpu, graph
 
     def launch(self, stream: int) -> None:
-        with self._gpu.device:
+        with self._gpu.current():
             self._graph.launch(self._gpu.stream(stream))
 
 
@@ -274,8 +280,24 @@ class _Gpu:
 
     def __init__(self, cupy: Any, number: int) -> None:
         self._cupy = cupy
-        self.device = cupy.cuda.Device(number)
+        self._device = cupy.cuda.Device(number)
         self._streams: dict[int, Any] = {}
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """CUDA's calls in here go to this GPU, and what it says is an error of ours.
+
+        Raises:
+            MemoryError: the GPU's memory is not enough.
+            GpuFailed: CUDA refused something else.
+        """
+        try:
+            with self._device:
+                yield
+        except self._cupy.cuda.runtime.CUDARuntimeError as error:
+            if error.status == OUT_OF_MEMORY:
+                raise MemoryError(str(error)) from error
+            raise _failed(f"CUDA failed: {error}") from error
 
     def stream(self, handle: int) -> Any:
         if handle not in self._streams:
@@ -368,3 +390,9 @@ def _dtype(name: str, dtype: Any) -> str:
     if dtype.name not in DTYPES:
         raise EngineRefused(f"{name} has the type {dtype.name}")
     return DTYPES[dtype.name]
+
+
+def _failed(found: str) -> GpuFailed:
+    return GpuFailed(
+        found, "a GPU that does what it is asked", "see `nvidia-smi`; `dmesg` has the driver's log"
+    )

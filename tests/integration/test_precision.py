@@ -12,8 +12,10 @@ import pytest
 
 import farm.quantizing as quantizing
 from actors.fidelity import Fidelity, PointFidelity
+from actors.inference.networks import resolve_precision
 from actors.models import ModelStore
 from benchmarks.standins import standin_store
+from farm.halving import halve_model
 from farm.quantizing import quantize_model
 from scheduler.errors import ModelInexact, SettingInvalid
 
@@ -68,6 +70,20 @@ def test_landmarkers_are_calibrated_with_the_films_faces(
     assert isinstance(done.fidelity, PointFidelity)
     assert done.fidelity.offset < 1
     assert done.convolutions > 0
+
+
+@pytest.mark.parametrize("name", ["hyperswap_1a_256", "2dfan4"])
+def test_fp16_is_compared_on_the_films_faces(
+    name: str, models: ModelStore, samples: dict[str, Path], tmp_path: Path
+) -> None:
+    store = store_of(tmp_path, models, name)
+    done = halve_model(store, name, samples["wolfgang_langer"], 8)
+    assert (done.faces, done.nodes > 0) == (8, True)
+    assert not done.fidelity.shortfalls
+    later = ModelStore(tmp_path)
+    assert str(later.path(f"{name}.fp16")) == done.path
+    assert resolve_precision(later, [name], "fp16") == "fp16"
+    assert later.registry[f"{name}.fp16"].standin
 
 
 def test_what_is_refused_is_not_kept(

@@ -179,6 +179,11 @@ def cupy() -> Any:
     """As much of CuPy as is asked for. Its names are checked where it is installed."""
     log: list[str] = []
 
+    class CudaError(RuntimeError):
+        def __init__(self, status: int) -> None:
+            super().__init__(f"error {status}")
+            self.status = status
+
     class Device:
         def __init__(self, number: int) -> None:
             self.number = number
@@ -205,7 +210,7 @@ def cupy() -> Any:
     runtime = SimpleNamespace(
         getDeviceProperties=lambda number: {"name": b"A GPU", "major": 9, "minor": 0},
         runtimeGetVersion=lambda: 13020,
-        CUDARuntimeError=RuntimeError,
+        CUDARuntimeError=CudaError,
     )
     cuda = SimpleNamespace(Device=Device, Stream=Stream, runtime=runtime)
     return SimpleNamespace(cuda=cuda, log=log)
@@ -248,6 +253,13 @@ def exercise(source: str, trt: ModuleType) -> dict[str, Any]:
         context.enqueue(77),
     ]
     context.record(77).launch(77)
+    failures = []
+    for status in (2, 700):
+        try:
+            with api._gpu.current():
+                raise gpu.cuda.runtime.CUDARuntimeError(status)
+        except (MemoryError, wrapper.GpuFailed) as error:
+            failures.append(type(error).__name__)
     notes = api._notes
     notes.logger.log(trt.ILogger.ERROR, "it hurts")
     notes.logger.log(trt.ILogger.INFO, "all is well")
@@ -270,6 +282,7 @@ def exercise(source: str, trt: ModuleType) -> dict[str, Any]:
         "errors": notes.recorder.num_errors(),
         "out of memory": short,
         "gpu": gpu.log,
+        "failures": failures,
         "calls": answers.calls,
     }
 

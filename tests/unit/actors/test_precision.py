@@ -197,8 +197,13 @@ def test_which_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         resolve_precision(plain, [NAME], "int4")
 
     ready = ready_store(tmp_path / "ready")
-    answers = {asked: resolve_precision(ready, [NAME], asked) for asked in PRECISIONS}
+    answers = {
+        asked: resolve_precision(ready, [NAME], asked) for asked in PRECISIONS if asked != "fp16"
+    }
     assert answers == {"fp32": "fp32", "int8": "int8", "auto": "int8"}
+    with pytest.raises(ModelUnavailable, match=f"no FP16 file of {NAME}") as raised:
+        resolve_precision(ready, [NAME], "fp16")
+    assert "--to fp16" in raised.value.next_step
     assert resolve_precision(ready, [], "int8") == "fp32"
     monkeypatch.setattr(OpenVino, "installed", lambda: False)
     assert resolve_precision(ready, [NAME], "auto") == "fp32"

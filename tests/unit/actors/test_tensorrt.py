@@ -107,6 +107,11 @@ def test_each_power_of_two_has_a_profile_of_its_own(bench: Bench) -> None:
     assert flags == BuildFlags(tf32=False, effort=2)
 
 
+@pytest.mark.parametrize(("asked", "largest"), [(1, 1), (3, 4), (4, 4), (5, 8), (100, 64)])
+def test_the_largest_batch_is_a_power_of_two(bench: Bench, asked: int, largest: int) -> None:
+    assert bench.load(largest=asked).largest == largest
+
+
 def test_only_batches_that_were_built_are_run(bench: Bench) -> None:
     bench.agree(21, bench.load())
     assert bench.api.runs == [8, 8, 4, 1]
@@ -437,6 +442,7 @@ def test_bugs_of_the_runtime_are_seen(bench: Bench, name: str, bug: str, instead
         exercise(bench, broken.TensorRt)
 
 
-def test_without_its_packages_there_is_one_clear_error() -> None:
+def test_without_its_packages_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tensorrt", None)
     with pytest.raises(GpuUnavailable, match="swapfarm\\[cuda13\\]"):
         TensorRtPackage.open()

@@ -121,6 +121,7 @@ def test_cupy_has_what_is_asked_of_it():
     assert callable(stream.begin_capture)
     assert callable(stream.end_capture)
     assert callable(cupy.cuda.graph.Graph.launch)
+    assert cupy.cuda.runtime.CUDARuntimeError(2).status == 2
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
     assert cupy.cuda.runtime.runtimeGetVersion() >= 12000
     assert callable(cupy.cuda.runtime.getDeviceProperties)
