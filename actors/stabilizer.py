@@ -62,6 +62,14 @@ LEAST: Final = 32
 
 
 @dataclass(slots=True, kw_only=True)
+class Memory:
+    """What decisions go by: the last frames of a track as the swapper made them."""
+
+    scores: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    colours: deque[NDArray[np.float64]] = field(default_factory=lambda: deque(maxlen=COLOUR_WINDOW))
+
+
+@dataclass(slots=True, kw_only=True)
 class _Past:
     """What the last frame of a track left behind. All but ``change`` is as the swapper made it."""
 
@@ -77,8 +85,7 @@ class _Past:
     """Box x0 y0 x1 y1 of the mask."""
     change: Floats
     """[s, s, 4] the steadied R'G'B' minus the original's, and the steadied mask."""
-    scores: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    colours: deque[NDArray[np.float64]] = field(default_factory=lambda: deque(maxlen=COLOUR_WINDOW))
+    memory: Memory = field(default_factory=Memory)
 
 
 class Stabilizer:
@@ -123,11 +130,11 @@ class Stabilizer:
         size = len(crop)
         past = self._look(frame, face)
         if before is not None:
-            past.scores, past.colours = before.scores, before.colours
+            past.memory = before.memory
         if self._settings.colour:
             self._recolour(frame, original, crop, past)
         filter_loops.lift(crop, original, past.change)
-        part = None if before is None else _part(past.support, before.support, size)
+        part = None if before is None else shared_part(past.support, before.support, size)
         if before is not None and part is not None:
             self._hold(past, before, part, original, crop)
         return past
@@ -136,11 +143,11 @@ class Stabilizer:
         """What is known of a face without the frames before, but its change."""
         affine, crop, original = frame.affines[face], frame.crops[face], frame.originals[face]
         size = len(crop)
-        step, whole = _step(size), size // _grid(size) * _grid(size)
+        step, whole = measure_step(size), size // part_grid(size) * part_grid(size)
         small = luma(shrunk(original[:whole, :whole], step))
         sight = small
-        if _flow_step(size) < step:
-            sight = luma(shrunk(original[:whole, :whole], _flow_step(size)))
+        if flow_step(size) < step:
+            sight = luma(shrunk(original[:whole, :whole], flow_step(size)))
         return _Past(
             frame=frame.handle.frame_index,
             centre=apply(invert(affine), [(size - 1) / 2, (size - 1) / 2]),
@@ -155,13 +162,13 @@ class Stabilizer:
         if self._tables is None:
             self._tables = TransferTables(frame.picture.format.transfer)
         mask = crop[..., 3]
-        past.colours.append(colour_transfer(original, crop, mask, self._tables))
-        apply_colour(crop, mask, settle_colour(past.colours, MOMENTUM), self._tables)
+        past.memory.colours.append(colour_transfer(original, crop, mask, self._tables))
+        apply_colour(crop, mask, settle_colour(past.memory.colours, MOMENTUM), self._tables)
 
-    def _hold(self, past: _Past, before: _Past, part: _Box, original: Floats, crop: Floats) -> None:
+    def _hold(self, past: _Past, before: _Past, part: Box, original: Floats, crop: Floats) -> None:
         """Blend what the frame before left into ``past.change`` and the crop."""
         settings, size = self._settings, len(crop)
-        step, fine = _step(size), _flow_step(size)
+        step, fine = measure_step(size), flow_step(size)
         shape = (part[2] - part[0], part[3] - part[1])
         sight, area = _slices(part, fine), _slices(part, step)
         finder = self._flow if fine == 1 else self._small_flow
@@ -184,9 +191,9 @@ class Stabilizer:
             weight = np.maximum(weight, HELD * sure * (alike > ALIKE))
         # Where the original is not alike either, it is the face that changed, not the swap.
         score = weighted_mean(alike, mask) / max(weighted_mean(followed, mask), 0.1)
-        if settings.guard and _out_of_line(score, past.scores):
+        if settings.guard and out_of_line(score, past.memory.scores):
             weight = ANOMALY_HELD * sure
-        past.scores.append(score)
+        past.memory.scores.append(score)
         edge = np.zeros_like(sure)
         moved = float(np.hypot(*(past.centre - before.centre)))
         if settings.seam and moved < STILL:
@@ -197,10 +204,10 @@ class Stabilizer:
         filter_loops.settle(difference, weight, edge, original, y0, x0, past.change, crop)
 
 
-_Box = tuple[int, int, int, int]
+Box = tuple[int, int, int, int]
 
 
-def _out_of_line(score: float, scores: Iterable[float]) -> bool:
+def out_of_line(score: float, scores: Iterable[float]) -> bool:
     before = list(scores)
     return len(before) >= WINDOW // 2 and score < (1 - DROP) * float(np.median(before))
 
@@ -214,25 +221,25 @@ def _box(mask: Floats) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _flow_step(size: int) -> int:
+def flow_step(size: int) -> int:
     """How many times smaller than a crop the picture is in which its motion is found: 1, 2, 4."""
     return 1 << max(0, (size // FLOW_SIDE).bit_length() - 1)
 
 
-def _step(size: int) -> int:
+def measure_step(size: int) -> int:
     """The same for what is measured along the motion: never on single pixels, which are noisy."""
-    return max(2, _flow_step(size))
+    return max(2, flow_step(size))
 
 
-def _grid(size: int) -> int:
-    return MARGIN * _step(size) // 2
+def part_grid(size: int) -> int:
+    return MARGIN * measure_step(size) // 2
 
 
-def _part(a: _Box, b: _Box, size: int) -> _Box | None:
+def shared_part(a: Box, b: Box, size: int) -> Box | None:
     """x0 y0 x1 y1 around both boxes; None where one is empty or there are too few pixels."""
     if a[2] <= a[0] or b[2] <= b[0]:
         return None
-    grid, least = _grid(size), LEAST * _flow_step(size)
+    grid, least = part_grid(size), LEAST * flow_step(size)
     whole = size // grid * grid
     x0, y0 = (max((min(a[i], b[i]) - MARGIN) // grid * grid, 0) for i in (0, 1))
     x1, y1 = (min(-(-(max(a[i], b[i]) + MARGIN) // grid) * grid, whole) for i in (2, 3))
@@ -241,7 +248,7 @@ def _part(a: _Box, b: _Box, size: int) -> _Box | None:
     return x0, y0, x1, y1
 
 
-def _slices(box: _Box, step: int) -> tuple[slice, slice]:
+def _slices(box: Box, step: int) -> tuple[slice, slice]:
     """Rows and columns of a box in a picture ``step`` times smaller."""
     x0, y0, x1, y1 = (edge // step for edge in box)
     return slice(y0, y1), slice(x0, x1)

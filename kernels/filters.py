@@ -105,9 +105,15 @@ def seam_band(mask: Floats, width: int) -> Floats:
         mask: [h, w] 0..1.
     """
     whole = (mask > 0.5).astype(np.uint8)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width + 1, width + 1))
-    band = cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, disc)
+    band = cv2.morphologyEx(whole, cv2.MORPH_GRADIENT, seam_disc(width))
     return cast(Floats, band.astype(np.float32))
+
+
+def seam_disc(width: int) -> NDArray[np.uint8]:
+    """What `seam_band` looks at about each pixel: [width + 1, width + 1], 1 within a disc."""
+    return cast(
+        NDArray[np.uint8], cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width + 1, width + 1))
+    )
 
 
 def colour_transfer(

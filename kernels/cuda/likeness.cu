@@ -11,8 +11,8 @@
 #define WIDE (TILE + 2 * WINDOW)
 
 // A byte picture where the motion says, by cubics; 0 beyond its border.
-__device__ inline float carried_byte(const unsigned char* picture, int width, int height, float x,
-                                     float y) {
+__device__ inline float carried_byte(const unsigned char* picture, int row, int width, int height,
+                                     float x, float y) {
     x = clamped(x, -8192.0f, 8192.0f);
     y = clamped(y, -8192.0f, 8192.0f);
     float whole_x = floorf(x), whole_y = floorf(y), wx[4], wy[4], total = 0.0f;
@@ -23,11 +23,11 @@ __device__ inline float carried_byte(const unsigned char* picture, int width, in
     for (int j = 0; j < 4; ++j) {
         float line = 0.0f;
         if (top + j >= 0 && top + j < height) {
-            const unsigned char* row = picture + (long long)(top + j) * width;
+            const unsigned char* texels = picture + (long long)(top + j) * row;
 #pragma unroll
             for (int i = 0; i < 4; ++i)
                 if (left + i >= 0 && left + i < width)
-                    line = fmaf((float)row[left + i], wx[i], line);
+                    line = fmaf((float)texels[left + i], wx[i], line);
         }
         total = fmaf(line, wy[j], total);
     }
@@ -35,11 +35,12 @@ __device__ inline float carried_byte(const unsigned char* picture, int width, in
 }
 
 // SSIM over 7 x 7 boxes (mirrored at the border) of a picture and the one before, carried along: of
-// the originals in the first layer of blocks, of the swapped ones in the second.
+// the originals in the first layer of blocks, of the swapped ones in the second. Rows of all four
+// are `row` bytes apart, those of what is filled have no gaps.
 extern "C" __global__ void __launch_bounds__(TILE* TILE)
     likeness(const unsigned char* original, const unsigned char* original_before,
-             const unsigned char* swapped, const unsigned char* swapped_before, Small flow,
-             float* followed, float* alike, int width, int height) {
+             const unsigned char* swapped, const unsigned char* swapped_before, int row,
+             Small flow, float* followed, float* alike, int width, int height) {
     __shared__ float now[WIDE][WIDE], old[WIDE][WIDE], rows[5][WIDE][TILE];
     const unsigned char* picture = blockIdx.z ? swapped : original;
     const unsigned char* before = blockIdx.z ? swapped_before : original_before;
@@ -50,8 +51,8 @@ extern "C" __global__ void __launch_bounds__(TILE* TILE)
         int x = mirrored(left + i, width), y = mirrored(top + j, height);
         float u = enlarged(flow, 2, 0, x, y) * flow.wide, v = enlarged(flow, 2, 1, x, y) * flow.high;
         // From the middle of the codes, so that squares stay small: variances keep their bits.
-        now[j][i] = (float)picture[(long long)y * width + x] - 128.0f;
-        old[j][i] = carried_byte(before, width, height, (float)x + u, (float)y + v) - 128.0f;
+        now[j][i] = (float)picture[(long long)y * row + x] - 128.0f;
+        old[j][i] = carried_byte(before, row, width, height, (float)x + u, (float)y + v) - 128.0f;
     }
     __syncthreads();
     for (int at = thread; at < WIDE * TILE; at += TILE * TILE) {

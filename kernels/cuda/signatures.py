@@ -180,12 +180,14 @@ SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
         "flow_amounts": Signature(arguments=(P, Small, P, N, N, F, P, N, N)),
     },
     "likeness.cu": {
-        "likeness": Signature(arguments=(P, P, P, P, Small, P, P, N, N)),
+        "likeness": Signature(arguments=(P, P, P, P, N, Small, P, P, N, N)),
         "tally": Signature(arguments=(P, P, P, P, N, N)),
         "hold": Signature(arguments=(P, P, P, P, Hold, P, P, N, N)),
     },
     "look.cu": {
         "look": Signature(arguments=(P, N, N, N, F, P, N, P, N, N)),
+        "lift": Signature(arguments=(P, P, P, P, P, N, N)),
+        "cut": Signature(arguments=(P, N, P, N, N, N)),
         "colour_moments": Signature(arguments=(P, N, N, P, N, P, P, N, N)),
     },
     "mask.cu": {

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.cuda.device import Texture
-from kernels.cuda.launcher import Launcher
+from kernels.cuda.launcher import Launcher, pitch_of
 from kernels.cuda.pastes import Curves, Pixels
 from kernels.cuda.signatures import Hold, Small
 from kernels.cuda.steps import SmallPicture
@@ -59,6 +59,56 @@ def look(
         *size,
         *(pixels.pointer, pixels.row, pixels.step, k, 1.0 / (k * k)),
         *(luma, width if luma_row is None else luma_row, mask, width, height),
+    )
+
+
+def lift(
+    launcher: Launcher, crop: int, original: int, change: int, settled: int, size: int
+) -> tuple[int, int, int, int]:
+    """What a swapper made of a crop; waits for the box of its mask.
+
+    Args:
+        crop: [s, s, 4], the mask last.
+        original: [s, s, 3].
+        change, settled: [s, s, 4], both filled with R'G'B' minus the original's, and the mask.
+    Returns: box x0 y0 x1 y1 of the mask above 0; all 0 where nothing is.
+    """
+    blocks = (-(-size // TILE)) ** 2
+    boxes = launcher.memory("boxes", 16 * blocks)
+    launcher.run("lift", size, size, crop, original, change, settled, boxes, size, size)
+    found = launcher.fetched(boxes, (blocks, 4), "int32")
+    found = found[found[:, 2] > 0]
+    if not len(found):
+        return 0, 0, 0, 0
+    x0, y0 = found[:, :2].min(0).tolist()
+    x1, y1 = found[:, 2:].max(0).tolist()
+    return x0, y0, x1, y1
+
+
+def part_texture(
+    launcher: Launcher, picture: int, row: int, at: tuple[int, int], size: tuple[int, int]
+) -> Texture:
+    """A part of a picture of four values a pixel, copied to where it can be read; zero beyond.
+
+    Valid until the next call.
+
+    Args:
+        row: pixels from row to row.
+        at: x y of the part's first pixel.
+        size: its (width, height).
+    """
+    pitch, (width, height) = pitch_of(size[0], 16), size
+    out = launcher.memory("part", pitch * height)
+    source = picture + 16 * (at[1] * row + at[0])
+    launcher.run("cut", *size, source, row, out, pitch // 16, width, height)
+    return Texture(
+        pointer=out,
+        pitch=pitch,
+        width=width,
+        height=height,
+        dtype="float32",
+        channels=4,
+        zero_beyond=True,
     )
 
 
@@ -110,6 +160,8 @@ def likeness(
     followed: int,
     alike: int,
     size: tuple[int, int],
+    *,
+    row: int | None = None,
 ) -> None:
     """``kernels.metrics.similarity`` of two pictures and those before them, carried by the flow.
 
@@ -119,11 +171,13 @@ def likeness(
         flow: x y in its own pixels.
         followed, alike: [h, w], filled: of the originals, of the swapped.
         size: (width, height) of all lumas.
+        row: bytes from row to row in all four; without it there are no gaps.
     """
     launcher.run(
         "likeness",
         *size,
         *(now.original, before.original, now.swapped, before.swapped),
+        size[0] if row is None else row,
         Small.of(flow.pointer, flow.width, flow.height, size),
         *(followed, alike, *size),
         count=2,

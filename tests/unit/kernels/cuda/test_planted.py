@@ -3,13 +3,15 @@
 import ctypes
 import re
 
+import cv2
 import numpy as np
 import pytest
 
+from kernels import reference_flow
 from kernels import reference_steps as oracle
-from kernels.cuda import steps
+from kernels.cuda import dense_flow, steadying, steps
 from kernels.cuda.backend import CudaKernels
-from kernels.cuda.device import Texture
+from kernels.cuda.device import DevicePlane, Texture
 from kernels.cuda.launcher import Launcher
 from kernels.cuda.modules import sources
 from kernels.cuda.signatures import SIGNATURES
@@ -50,6 +52,41 @@ def blur(device) -> float:
     return float(np.where(np.isfinite(off), off, np.inf).max())
 
 
+def flow(device) -> float:
+    """How far dense flow is from its definition, in its own pixels."""
+    launcher, rng = Launcher(device), np.random.default_rng(1)
+    field = cv2.GaussianBlur(rng.random((60, 70)), (0, 0), 2.5)
+    field = np.rint((field - field.min()) / np.ptp(field) * 255).astype(np.uint8)
+    pictures = np.ascontiguousarray(field[4:52, 4:60]), np.ascontiguousarray(field[5:53, 2:58])
+    planes = [
+        DevicePlane(pointer=launcher.sent(name, each), pitch=56, width=56, height=48, dtype="uint8")
+        for name, each in zip(("now", "old"), pictures, strict=True)
+    ]
+    small = dense_flow.CudaFlow(launcher, small=True).flow(*planes)
+    found = launcher.fetched(small.pointer, (small.height, small.width, 2), "float32")
+    wanted = reference_flow.dense_flow(
+        *(each.astype(np.float64) for each in pictures),
+        *(1, dense_flow.ROUNDS, dense_flow.COARSEST, dense_flow.FIRM),
+    )
+    off = np.abs(found - wanted)
+    return float(np.where(np.isfinite(off), off, np.inf).max())
+
+
+def alike(device) -> float:
+    """How far similarity along a motion is off."""
+    launcher, rng = Launcher(device), np.random.default_rng(2)
+    now, before = rng.integers(0, 256, (2, 30, 41), np.uint8)
+    motion = rng.normal(0, 1, (15, 20, 2)).astype(np.float32)
+    pair = [launcher.sent(name, each) for name, each in (("now", now), ("before", before))]
+    lumas = [steadying.Lumas(original=at, swapped=at) for at in pair]
+    where = steps.SmallPicture(pointer=launcher.sent("motion", motion), width=20, height=15)
+    outs = [launcher.memory(name, 4 * now.size) for name in ("followed", "alike")]
+    steadying.likeness(launcher, *lumas, where, *outs, (41, 30))
+    wanted = reference_flow.likeness(*(e.astype(np.float64) for e in (now, before, motion)))
+    off = [np.abs(launcher.fetched(out, now.shape, "float32") - wanted) for out in outs]
+    return float(np.where(np.isfinite(off), off, np.inf).max())
+
+
 def without(name: str, pattern: str, instead: str = "") -> dict[str, str]:
     text, count = re.subn(pattern, instead, sources()[name])
     assert count == 1, "the bug is planted nowhere"
@@ -59,6 +96,8 @@ def without(name: str, pattern: str, instead: str = "") -> dict[str, str]:
 def test_without_a_bug_all_is_well(devices, scene):
     assert paste(scene, devices.usual()) == 0
     assert blur(devices.usual()) < 1e-5
+    assert flow(devices.usual()) < 2e-3
+    assert alike(devices.usual()) < 1e-4
 
 
 def test_other_orders_of_threads_give_the_same_bytes(devices, scene):
@@ -80,6 +119,45 @@ def test_missing_barrier_in_the_pyramid(devices, scene):
 
 def test_missing_barrier_in_the_blur(devices):
     assert blur(devices.changed(without("blur.cu", r"__syncthreads\(\);"))) > 0.01
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_missing_barrier_in_dense_flow(devices, which):
+    parts = sources()["dense.cu"].split("__syncthreads();")
+    assert len(parts) == 3
+    text = (";", "__syncthreads();")[which].join(parts[:2])
+    text = (";", "__syncthreads();")[1 - which].join([text, parts[2]])
+    assert flow(devices.changed({"dense.cu": text})) > 0.01
+
+
+def test_missing_barrier_in_similarity(devices):
+    text = sources()["likeness.cu"].replace("__syncthreads();", ";", 1)
+    assert alike(devices.changed({"likeness.cu": text})) > 0.01
+
+
+@pytest.mark.parametrize("name", ["now level 1", "before level 2", "flow 0"])
+def test_short_buffer_in_dense_flow(devices, name, monkeypatch):
+    honest = Launcher.memory
+
+    def short(self: Launcher, wanted: str, nbytes: int) -> int:
+        return honest(self, wanted, nbytes - 1 if wanted == name else nbytes)
+
+    monkeypatch.setattr(Launcher, "memory", short)
+    with pytest.raises(HostFault, match="heap-buffer-overflow"):
+        flow(devices.changed({}))
+
+
+def test_wrong_pitch_of_a_luma(devices):
+    class Slanted(Bent):
+        def launch(self, kernel, grid, block, arguments):
+            if kernel == "halve_bytes":
+                arguments[3] = ctypes.c_int(arguments[3].value + 1)
+            self._device.launch(kernel, grid, block, arguments)
+
+    try:
+        assert flow(Slanted(devices.changed({}))) > 0.01
+    except HostFault as fault:
+        assert "heap-buffer-overflow" in str(fault)  # noqa: PT017
 
 
 def test_barrier_that_some_threads_never_reach(devices):

@@ -232,3 +232,32 @@ def test_agreement_is_the_cpus(launcher):
     wanted = filters.trust(filters.agreement(off)) * filters.worth(off)
     found = launcher.fetched(weight, amounts.shape, "float32")
     assert_allclose(found, wanted, rtol=0, atol=3e-5)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_lift(launcher, rng, empty):
+    size = int(rng.integers(5, 50))
+    crop = rng.random((size, size, 4)).astype(np.float32)
+    crop[..., 3] *= 0 if empty else rng.random((size, size)) < 3 / size**2
+    original = rng.random((size, size, 3)).astype(np.float32)
+    at = [launcher.sent(name, each) for name, each in (("crop", crop), ("original", original))]
+    outs = [launcher.memory(name, crop.nbytes) for name in ("change", "settled")]
+    box = steadying.lift(launcher, *at, *outs, size)
+    rows, columns = (np.flatnonzero((crop[..., 3] > 0).any(axis)) for axis in (1, 0))
+    wanted = (0, 0, 0, 0)
+    if len(rows):
+        wanted = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    assert box == wanted
+    crop[..., :3] -= original
+    for out in outs:
+        assert np.array_equal(launcher.fetched(out, crop.shape, "float32"), crop)
+
+
+def test_part_texture(launcher, rng):
+    picture = rng.random((20, 31, 4)).astype(np.float32)
+    pointer = launcher.sent("picture", picture)
+    part = steadying.part_texture(launcher, pointer, 31, (5, 7), (26, 13))
+    launcher.device.texture(part)
+    found = np.empty((13, 26 * 4), np.float32)
+    launcher.device.read(part.pointer, part.pitch, found)
+    assert np.array_equal(found.reshape(13, 26, 4), picture[7:, 5:])
