@@ -50,7 +50,7 @@ from actors.transport.chain import Chain
 from actors.transport.cuda_ipc import Arenas, CudaRing
 from actors.transport.libcuda import LibCuda
 from kernels.picture import Picture, PictureFormat
-from scheduler.errors import FramesLost, GpuFailed, GpuUnavailable
+from scheduler.errors import EncoderUnavailable, FramesLost, GpuFailed, GpuUnavailable
 from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
 from tests.support.fake_gpu import FakeDriver, Fault
@@ -490,6 +490,25 @@ def test_a_machine_without_a_gpu_says_so(
     assert driver.used() == 0
     with pytest.raises(GpuUnavailable, match="Operation not permitted"):
         next(NvdecDecoder(films["420.mp4"], LaneGpu(driver)).decode(0, 2, lane.ring(NV12)))
+
+
+@pytest.mark.usefixtures("without_driver")
+def test_an_encoder_without_a_gpu_is_one_clear_error(
+    films: dict[str, VideoIndex], tmp_path: Path
+) -> None:
+    gpu = LaneGpu(CudaInName(tmp_path / "named"))
+    arenas = Arenas(gpu.driver)
+    ring = arenas.ring(NV12, 2)
+    settings, path = EncoderSettings(codec="h264_nvenc"), tmp_path / "out.mp4"
+    with (
+        DeviceEncoder(films["420.mp4"], settings, path, gpu=gpu) as encoder,
+        pytest.raises(EncoderUnavailable, match="h264_nvenc finds no device"),
+    ):
+        encoder.encode(ring.acquire(0, films["420.mp4"].pts[0]))
+    assert not list(tmp_path.glob("*.mp4")) + list(tmp_path.glob(".*.part"))
+    ring.close()
+    arenas.close()
+    gpu.close()
 
 
 def test_frames_that_come_from_the_cpu_are_not_taken_for_the_gpus(
