@@ -22,6 +22,8 @@ _REPACKED: Final = {
     ("h264_qsv", "yuv420p"): "nv12",
     ("hevc_qsv", "yuv420p"): "nv12",
     ("hevc_qsv", "yuv420p10le"): "p010le",
+    ("h264_nvenc", "yuv420p10le"): "p010le",
+    ("hevc_nvenc", "yuv420p10le"): "p010le",
 }
 """Stand-ins, without loss, for formats that a codec stores under another layout only."""
 

@@ -56,23 +56,27 @@ def open_film(path: str | Path, hwaccel: HWAccel | None = None) -> InputContaine
         )
     try:
         return av.open(str(where), "r", metadata_errors="surrogateescape", hwaccel=hwaccel)
-    except PermissionError as error:
-        if hwaccel is not None and os.access(where, os.R_OK):
-            # FFmpeg's word for a device that cannot be opened.
+    except av.FFmpegError as error:
+        of_gpu = hwaccel is not None and not isinstance(error, av.InvalidDataError)
+        if of_gpu and os.access(where, os.R_OK):
             raise GpuUnavailable(
-                f"FFmpeg cannot open the GPU ({error.strerror})",
+                f"FFmpeg cannot open the GPU ({error.strerror or error})",
                 "an NVIDIA GPU that this process sees, and its driver",
                 "see what nvidia-smi -L says, or work on the CPU",
             ) from error
-        raise MediaUnreadable(
+        raise _unreadable(where, error) from error
+
+
+def _unreadable(where: Path, error: av.FFmpegError) -> MediaUnreadable:
+    if isinstance(error, PermissionError):
+        return MediaUnreadable(
             f"{where} may not be read ({error.strerror})", "a readable film", "change its mode"
-        ) from error
-    except av.FFmpegError as error:
-        raise MediaUnreadable(
-            f"{where} is not a film that can be read ({error.strerror or error})",
-            "a whole video file in a format FFmpeg knows",
-            "play it, or copy or download it again: it may be cut off or of another kind",
-        ) from error
+        )
+    return MediaUnreadable(
+        f"{where} is not a film that can be read ({error.strerror or error})",
+        "a whole video file in a format FFmpeg knows",
+        "play it, or copy or download it again: it may be cut off or of another kind",
+    )
 
 
 def is_still(stream: VideoStream) -> bool:

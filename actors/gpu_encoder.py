@@ -5,20 +5,58 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
+import av
 import numpy as np
 from av.video.frame import CudaContext, VideoFrame
 
 from actors import dlpack
+from actors.codecs import no_device
 from actors.device_frames import DeviceFrame, DeviceLayout
 from actors.encoder import SegmentEncoder
 from actors.formats import picture_format
 from actors.gpu_decoder import CUDA_FRAME
 from actors.lane_gpu import FFMPEG, LaneGpu
-from actors.surfaces import Surface
+from actors.transport.cuda_driver import CudaDriver
 from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
+
+
+def lent_picture(
+    pointer: int,
+    layout: DeviceLayout,
+    driver: CudaDriver,
+    keep: object,
+    cuda: CudaContext | None = None,
+) -> VideoFrame:
+    """NV12 or P010 in device memory as FFmpeg's frame, without a copy.
+
+    Args:
+        pointer: of the first byte of luma; chroma follows as in a slot of ``layout``.
+        keep: is let go of when FFmpeg has let go of the frame.
+        cuda: FFmpeg's context; codecs work in its stream.
+    """
+    itemsize = layout.format.dtype.itemsize
+    planes = []
+    for number in range(layout.planes):
+        rows, row = layout.rows(number)
+        planes.append(
+            dlpack.capsule(
+                pointer + layout.plane_offset(number),
+                (rows, row // itemsize),
+                (layout.pitch // itemsize, 1),
+                itemsize,
+                driver.dlpack_device,
+                keep,
+            )
+        )
+    return VideoFrame.from_dlpack(tuple(planes), layout.pix_fmt, cuda_context=cuda)
+
+
+def codec_format(layout: DeviceLayout, driver: CudaDriver) -> str:
+    """What a codec is told that gets such frames."""
+    return CUDA_FRAME if driver.dlpack_device[0] == dlpack.CUDA else layout.pix_fmt
 
 
 class DeviceEncoder(SegmentEncoder[DeviceFrame]):
@@ -47,7 +85,7 @@ class DeviceEncoder(SegmentEncoder[DeviceFrame]):
     ) -> None:
         fmt = picture_format(index)
         layout = DeviceLayout(format=fmt, faces=0, crop_size=0, semi_planar=True)
-        kind, number = gpu.driver.dlpack_device
+        _, number = gpu.driver.dlpack_device
         self._gpu = gpu
         self._layout = layout
         self._surfaces = gpu.surfaces(layout.crops_offset)
@@ -57,7 +95,7 @@ class DeviceEncoder(SegmentEncoder[DeviceFrame]):
         super().__init__(
             *(index, settings, path, rate),
             source_fmt=layout.pix_fmt,
-            device_fmt=CUDA_FRAME if kind == dlpack.CUDA else layout.pix_fmt,
+            device_fmt=codec_format(layout, gpu.driver),
         )
 
     def _picture(self, frame: DeviceFrame) -> VideoFrame:
@@ -69,24 +107,11 @@ class DeviceEncoder(SegmentEncoder[DeviceFrame]):
             *(row, rows, "across", self._on),
         )
         frame.mark_free(self._on)
-        planes = [self._exported(surface, number) for number in range(layout.planes)]
-        return VideoFrame.from_dlpack(
-            tuple(planes),
-            layout.pix_fmt,
-            cuda_context=self._cuda if self._device_fmt == CUDA_FRAME else None,
-        )
-
-    def _exported(self, surface: Surface, number: int) -> Any:
-        layout, itemsize = self._layout, self._layout.format.dtype.itemsize
-        rows, row = layout.rows(number)
-        return dlpack.capsule(
-            surface.pointer + layout.plane_offset(number),
-            (rows, row // itemsize),
-            (layout.pitch // itemsize, 1),
-            itemsize,
-            self._gpu.driver.dlpack_device,
-            surface,
-        )
+        cuda = self._cuda if self._device_fmt == CUDA_FRAME else None
+        try:
+            return lent_picture(surface.pointer, layout, gpu.driver, surface, cuda)
+        except av.FFmpegError as error:
+            raise no_device(self._settings.codec, str(error)) from error
 
 
 class DownloadEncoder(SegmentEncoder[DeviceFrame]):

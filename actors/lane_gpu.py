@@ -29,15 +29,16 @@ class LaneGpu:
 
     Args:
         driver: of the GPU.
+        compute: the stream of kernels and networks (``CupyDevice.stream``); None: a new one.
     """
 
-    def __init__(self, driver: CudaDriver) -> None:
+    def __init__(self, driver: CudaDriver, compute: int | None = None) -> None:
         self.driver = driver
         self.transfers = Transfers()
         """All copies between host and device that this process has asked for."""
         self.decode = driver.create_stream()
         """Of uploads; NVDEC's own stream is ``FFMPEG``."""
-        self.compute = driver.create_stream()
+        self.compute = driver.create_stream() if compute is None else compute
         """Of kernels and networks."""
         self.encode = driver.create_stream()
         """Of the encoder's copies, and NVENC's where it can be told."""

@@ -118,8 +118,10 @@ class Arena:
                 if time.monotonic() >= until:
                     return False
                 time.sleep(_PAUSE)
-        self.driver.synchronize()
-        self._leave()
+        try:
+            self.driver.synchronize()
+        finally:
+            self._leave()
         return True
 
     def _alone(self) -> bool:
@@ -146,6 +148,10 @@ class Arena:
 
 class CudaRing(SlotRing[DeviceFrame]):
     """Slots of one layout in an arena. The arena outlives it."""
+
+    _last_first = False
+    # A slot comes back when its last read was asked for. The one that came back last would make the
+    # next frame wait for that read while others have been free for long.
 
     def __init__(self, fd: int, layout: DeviceLayout, slots: int, arena: Arena) -> None:
         """Maps the host memory behind ``fd`` and owns the descriptor from now on."""
@@ -274,9 +280,7 @@ class Arenas:
             LaneError: another process did not let go of this one's in time; it is freed when this
                 process ends.
         """
-        if self._opened is not None:
-            self._opened[1].close()
-            self._opened = None
+        self._let_go()
         self._own = [arena for arena in self._own if not arena.close(self._patience)]
         if self._own:
             raise LaneError(
@@ -286,13 +290,16 @@ class Arenas:
                 "the lane is built anew, and the memory freed when this process ends",
             )
 
+    def _let_go(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened[1].close()
+
     def _open_arena(self, papers: int, nbytes: int, slots: int) -> Arena:
         facts = os.fstat(papers)
         which = (facts.st_dev, facts.st_ino)
         if self._opened is None or self._opened[0] != which:
-            if self._opened is not None:
-                self._opened[1].close()
-                self._opened = None
+            self._let_go()
             self._opened = (which, Arena.open(self.driver, papers, nbytes, slots))
         return self._opened[1]
 

@@ -9,8 +9,9 @@ processes have mapped it is one load.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,12 +61,15 @@ class SlotRing(ABC, Generic[F]):
         generations: int64 [slots] in memory that all processes of the lane share.
     """
 
+    _last_first: ClassVar[bool] = True
+    """The slot that came back last is handed out next: a CPU's caches still have it."""
+
     def __init__(self, slots: int, generations: NDArray[np.int64]) -> None:
         self.slots = slots
         self.credits: Credits = _no_credits
         """Where free slots come from when none is left here: the link to the last process."""
         self._generations = generations
-        self._free = list(range(slots - 1, -1, -1))
+        self._free = deque(range(slots))
 
     @abstractmethod
     def hello(self) -> dict[str, Any]:
@@ -92,7 +96,7 @@ class SlotRing(ABC, Generic[F]):
         while not self._free:
             for slot in self.credits():
                 self.release(slot)
-        slot = self._free.pop()
+        slot = self._free.popleft()
         self._generations[slot] += 1
         frame = self._view(
             FrameHandle(
@@ -134,11 +138,14 @@ class SlotRing(ABC, Generic[F]):
             raise SwapfarmError(
                 f"slot {slot} was released but is not in use", "one release a frame", "report this"
             )
-        self._free.append(slot)
+        if self._last_first:
+            self._free.appendleft(slot)
+        else:
+            self._free.append(slot)
 
     def _forget(self) -> None:
         self._generations = np.zeros(0, np.int64)
-        self._free = []
+        self._free.clear()
 
 
 OpenRing = Callable[[dict[str, Any], list[int]], SlotRing[Any]]

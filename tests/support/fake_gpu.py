@@ -95,7 +95,7 @@ class FakeDriver:
         self._gone: list[tuple[_Mapping, str]] = []
         self._streams = 0
         folder.mkdir(exist_ok=True, parents=True)
-        with self._state() as state:
+        with self._state(sweep=True) as state:
             self._me = self._next(state)
             path = folder / f"{self._me}.alive"
             self._alive = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
@@ -105,12 +105,12 @@ class FakeDriver:
 
     def used(self) -> int:
         """Bytes of the GPU that somebody has, in all processes that live."""
-        with self._state() as state:
+        with self._state(sweep=True) as state:
             return sum(m["nbytes"] for m in state["memory"].values() if m["uuid"] == self.uuid)
 
     def events(self) -> int:
         """Events of all processes that live."""
-        with self._state() as state:
+        with self._state(sweep=True) as state:
             return len(state["events"])
 
     def die(self) -> None:
@@ -130,7 +130,7 @@ class FakeDriver:
     # -- CudaDriver -------------------------------------------------------------------------------
 
     def malloc(self, nbytes: int) -> int:
-        with self._state() as state:
+        with self._state(sweep=True) as state:
             taken = sum(m["nbytes"] for m in state["memory"].values() if m["uuid"] == self.uuid)
             if taken + nbytes > self._capacity:
                 raise LaneOutOfMemory(
@@ -146,7 +146,7 @@ class FakeDriver:
 
     def free(self, pointer: int) -> None:
         mapping = self._base(pointer, "free")
-        with self._state() as state:
+        with self._state(sweep=True) as state:
             memory = state["memory"][str(mapping.number)]
             if memory["owner"] != self._me:
                 raise Fault("memory of another process is freed")
@@ -161,7 +161,7 @@ class FakeDriver:
 
     def open_mem_handle(self, handle: bytes) -> int:
         number = self._opened("memory", handle)
-        with self._state() as state:
+        with self._state(sweep=True) as state:
             memory = state["memory"].get(str(number))
             if memory is None:
                 raise Fault("a handle of memory that is gone is opened")
@@ -172,7 +172,7 @@ class FakeDriver:
 
     def close_mem_handle(self, pointer: int) -> None:
         mapping = self._base(pointer, "close")
-        with self._state() as state:
+        with self._state(sweep=True) as state:
             memory = state["memory"].get(str(mapping.number))
             if memory is not None:
                 if self._me not in memory["open"]:
@@ -195,7 +195,7 @@ class FakeDriver:
 
     def open_event(self, handle: bytes) -> int:
         number = self._opened("event", handle)
-        with self._state() as state:
+        with self._state(sweep=True) as state:
             event = state["events"].get(str(number))
             if event is None:
                 raise Fault("a handle of an event that is gone is opened")
@@ -204,7 +204,7 @@ class FakeDriver:
         return number
 
     def destroy_event(self, event: int) -> None:
-        with self._state() as state:
+        with self._state(sweep=True) as state:
             if event in state["lost"]:
                 return
             found = self._event(state, event)
@@ -264,15 +264,20 @@ class FakeDriver:
     # -- how it is done ---------------------------------------------------------------------------
 
     @contextmanager
-    def _state(self) -> Iterator[dict[str, Any]]:
-        """What all processes know of the GPU; changed by one at a time."""
+    def _state(self, sweep: bool = False) -> Iterator[dict[str, Any]]:
+        """What all processes know of the GPU; changed by one at a time.
+
+        Args:
+            sweep: take back what the dead had.
+        """
         with open(self._folder / "state", "a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             text = file.read()
             empty = {"next": 1, "memory": {}, "events": {}, "lost": [], "writes": [], "reads": []}
             state = json.loads(text) if text else empty
-            self._sweep(state)
+            if sweep:
+                self._sweep(state)
             yield state
             file.truncate(0)
             file.write(json.dumps(state))
@@ -391,7 +396,7 @@ class FakeDriver:
         _rows(mapping.seen, span)[...] = POISON
         state["writes"].append({"id": self._next(state), "by": mine, "span": span})
         if stream in self.eager:
-            self._settle(state, stream)
+            self._show(state, {w["id"] for w in state["writes"] if w["by"] == mine})
 
     def _settle(self, state: dict[str, Any], stream: int | None) -> None:
         def mine(each: dict[str, Any]) -> bool:

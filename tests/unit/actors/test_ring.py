@@ -17,7 +17,7 @@ import pytest
 from actors.frames import FrameHandle
 from kernels.picture import PictureFormat
 from scheduler.errors import LaneError, SwapfarmError
-from tests.support.rings import Place
+from tests.support.rings import GpuPlace, Place
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def test_a_slot_comes_back_empty_and_its_old_handle_is_stale(ring: Any) -> None:
     frame = ring.acquire(0, 0)
     frame.faces = 2
     ring.release(frame.handle.slot)
-    again = ring.acquire(1, 1)
-    assert again.handle.slot == frame.handle.slot
+    fresh = [ring.acquire(number, number) for number in (1, 2, 3)]
+    (again,) = (each for each in fresh if each.handle.slot == frame.handle.slot)
     assert again.faces == 0
     with pytest.raises(SwapfarmError, match="written over"):
         ring.frame(frame.handle)
@@ -72,7 +72,8 @@ def test_a_stale_handle_is_seen_by_another_process(place: Place, ring: Any) -> N
     other = place.peer(ring)
     frame = ring.acquire(0, 0)
     ring.release(frame.handle.slot)
-    ring.acquire(1, 1)
+    for number in (1, 2, 3):
+        ring.acquire(number, number)
     with pytest.raises(SwapfarmError, match="written over"):
         other.frame(frame.handle)
     other.close()
@@ -89,6 +90,18 @@ def test_without_a_free_slot_it_takes_credits_and_otherwise_says_so(ring: Any) -
         ring.acquire(3, 0)
     ring.credits = lambda: [frames[1].handle.slot]
     assert ring.acquire(3, 0).handle.slot == frames[1].handle.slot
+
+
+def test_a_gpu_hands_out_the_slot_that_has_been_free_for_longest(place: Place, ring: Any) -> None:
+    one, two = ring.acquire(0, 0), ring.acquire(1, 1)
+    ring.release(two.handle.slot)
+    ring.release(one.handle.slot)
+    third = 3 - one.handle.slot - two.handle.slot
+    found = [ring.acquire(number, number).handle.slot for number in (2, 3, 4)]
+    if isinstance(place, GpuPlace):
+        assert found == [third, two.handle.slot, one.handle.slot]
+    else:
+        assert found == [one.handle.slot, two.handle.slot, third]
 
 
 @pytest.mark.parametrize("slot", [-1, 3, 1])
