@@ -7,10 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
+import av
 import numpy as np
 from av.video.frame import CudaContext, VideoFrame
 
 from actors import dlpack
+from actors.codecs import no_device
 from actors.device_frames import DeviceFrame, DeviceLayout
 from actors.encoder import SegmentEncoder
 from actors.formats import picture_format
@@ -106,7 +108,10 @@ class DeviceEncoder(SegmentEncoder[DeviceFrame]):
         )
         frame.mark_free(self._on)
         cuda = self._cuda if self._device_fmt == CUDA_FRAME else None
-        return lent_picture(surface.pointer, layout, gpu.driver, surface, cuda)
+        try:
+            return lent_picture(surface.pointer, layout, gpu.driver, surface, cuda)
+        except av.FFmpegError as error:
+            raise no_device(self._settings.codec, str(error)) from error
 
 
 class DownloadEncoder(SegmentEncoder[DeviceFrame]):

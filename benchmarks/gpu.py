@@ -5,8 +5,8 @@
 Kernels: GB/s on pictures that lie in the GPU's memory, beside what the card copies. Networks: the
 swapper (a stand-in of hyperswap's shape and cost, or the true one with --real) on ONNX Runtime's
 CUDA and on TensorRT. Film: frames a second of the reference command, a clip of 240 rows with one
-face, box mask, libx264 ultrafast; what each part of the work takes (docs/gpu.md), and the GPU's
-memory. What is not installed is said in its row.
+face, box mask, libx264 ultrafast; what each part of the work takes (docs/gpu-lane.md), and the
+GPU's memory. What is not installed is said in its row.
 
 Without a GPU it ends with one error. --self-test runs the same program on kernels played by the
 CPU, to show that it works; it shows no figures, since they would be nobody's.

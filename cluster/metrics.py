@@ -1,6 +1,6 @@
 """What lanes tell Ray's metrics of their work: for Prometheus, at each node's own port.
 
-Ray puts ``ray_`` before the names (docs/gpu.md).
+Ray puts ``ray_`` before the names (docs/gpu-lane.md).
 """
 
 from __future__ import annotations

@@ -144,20 +144,24 @@ def settled(job: JobSpec, store: ModelStore) -> JobSpec:
 
 
 def _exact_on_gpu(job: JobSpec) -> JobSpec:
-    """INT8 files are made for processors, and are no gain on a GPU."""
+    """INT8 files are made for processors, and are no gain on a GPU: none is chosen there."""
     swap, landmarker = job.swap, job.analysis.landmarker
-    asked = (swap.precision, swap.enhancer.precision, landmarker.precision)
-    if "int8" in asked:
+    if "int8" in (swap.precision, swap.enhancer.precision, landmarker.precision):
         raise SettingInvalid(
             f"precision int8 with --device {job.device}",
-            "fp32 or auto: quantised files are run on processors",
+            "another: quantised files are run on processors",
             "leave one of them out",
         )
-    enhancer = replace(swap.enhancer, precision="fp32")
+
+    def chosen(precision: str) -> str:
+        return "fp32" if precision == "auto" else precision
+
+    enhancer = replace(swap.enhancer, precision=chosen(swap.enhancer.precision))
+    points = replace(landmarker, precision=chosen(landmarker.precision))
     return replace(
         job,
-        swap=replace(swap, precision="fp32", enhancer=enhancer),
-        analysis=replace(job.analysis, landmarker=replace(landmarker, precision="fp32")),
+        swap=replace(swap, precision=chosen(swap.precision), enhancer=enhancer),
+        analysis=replace(job.analysis, landmarker=points),
     )
 
 

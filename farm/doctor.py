@@ -236,7 +236,7 @@ def _through_abstract_socket(descriptor: int, size: int) -> bytes:
 
 
 def check_gpu(device_nodes: Iterable[str], driver: str | None) -> Finding:
-    """NVIDIA device nodes (``nvidia0``, ...) and the driver's own version line."""
+    """NVIDIA device nodes (``nvidia0``, ...) and the driver's version."""
     gpus = sorted(device_nodes)
     if not gpus:
         return Finding(check="gpu", verdict=Verdict.OK, found="no GPU: CPU path")
@@ -250,7 +250,7 @@ def check_gpu(device_nodes: Iterable[str], driver: str | None) -> Finding:
     return Finding(
         check="gpu",
         verdict=Verdict.OK,
-        found=f"{len(gpus)} NVIDIA GPUs, {driver}; used with --device (docs/gpu.md)",
+        found=f"{len(gpus)} NVIDIA GPUs, {driver}; used with --device (docs/gpu-lane.md)",
     )
 
 
@@ -322,7 +322,7 @@ def examine(settings: Settings, models: Mapping[str, str | None]) -> Iterator[Fi
         yield check_space(name, place, shutil.disk_usage(place).free, wanted)
     yield check_shared_memory()
     nodes, driver = [node.name for node in Path("/dev").glob("nvidia[0-9]*")], driver_version()
-    yield check_gpu(nodes, f"driver {driver}" if driver else None)
+    yield check_gpu(nodes, driver)
     yield from check_gpu_packages(
         GpuMachine(
             installed=installed_versions(),

@@ -152,6 +152,7 @@ def measure(
                 settings.lanes,
                 lane_processes(options.processes or 1),
                 among=names[:size],
+                device=settings.device,
             )
             with closing(executor):
                 held = HeldLanes(executor)

@@ -226,7 +226,7 @@ class JobSpec:
     swap: SwapSettings
     device: str = CPU
     """Of ``scheduler.devices.DEVICES``: what pixels and networks are worked on with, on all lanes.
-    Two devices agree within tolerances, not bit for bit (docs/gpu.md)."""
+    Two devices agree within tolerances, not bit for bit (docs/gpu-lane.md)."""
     faces: FaceChoice = field(default_factory=FaceChoice)
     identities: bool = False
     """Whether the analysis must find out who is who; needs the recogniser."""

@@ -123,7 +123,7 @@ def _without_cuda(found: str) -> GpuUnavailable:
         found,
         "ONNX Runtime for CUDA, for networks on the GPU",
         "choose --device tensorrt, or install onnxruntime-gpu in the place of onnxruntime "
-        "(docs/gpu.md); `farm doctor` says what is there",
+        "(docs/gpu-lane.md); `farm doctor` says what is there",
     )
 
 

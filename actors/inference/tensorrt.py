@@ -107,7 +107,8 @@ class TensorRt:
             path: the ONNX file.
             device: the GPU, and the stream on which all is done.
             cache_dir: the program's cache folder.
-            largest: rows at once, a power of two; a file whose batch is fixed is run in ones.
+            largest: rows at once, rounded up to a power of two of at most LARGEST; a file whose
+                batch is fixed is run in ones.
             sizes: of inputs whose shape the file leaves open, without the batch.
             flags: how it is built.
             recording: whether runs that come again are recorded as CUDA graphs.
@@ -124,6 +125,7 @@ class TensorRt:
             from actors.inference.tensorrt_package import TensorRtPackage  # imports the package
 
             api = TensorRtPackage.open()
+        most = batches(min(1 << max(largest - 1, 0).bit_length(), LARGEST))
         known = dict(sizes or {})
         how = flags or BuildFlags()
         try:
@@ -134,14 +136,14 @@ class TensorRt:
         key = PlanKey(
             network=digest,
             platform=api.platform,
-            batches=batches(largest),
+            batches=most,
             sizes=tuple(sorted(known.items())),
             flags=how,
         )
 
         def build(timing: bytes) -> tuple[bytes, bytes]:
             draft = api.read(path)
-            left = batches(largest) if any(_open(each) for each in draft.inputs) else (1,)
+            left = most if any(_open(each) for each in draft.inputs) else (1,)
             while True:
                 profiles = [
                     {each.name: input_shape(each, rows, known) for each in draft.inputs}

@@ -223,7 +223,7 @@ class Settings(Section):
         Flag(
             ("--device", "--execution-providers"),
             "What pixels and networks are worked on with: processors, or a GPU with networks by "
-            "ONNX Runtime or TensorRT, which has not run on hardware yet (docs/gpu.md).",
+            "ONNX Runtime or TensorRT, which has not run on hardware yet (docs/gpu-lane.md).",
             "DEVICE",
             panel=WHERE,
         ),

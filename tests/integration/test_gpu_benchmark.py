@@ -15,6 +15,8 @@ from actors.models import ModelStore
 from benchmarks.gpu import HostClock, PlayedCard, measure, show
 from tests.support.cuda_device import Devices
 
+pytestmark = pytest.mark.timeout(1200)
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

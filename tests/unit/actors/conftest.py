@@ -1,4 +1,4 @@
-"""Where rings lie in the tests of transport."""
+"""Where rings lie in the tests of transport, and a lane on a fake GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.media import VideoIndex
 from tests.support.rings import GpuPlace, HostPlace, Place
+from tests.unit.actors.gpu_lane import Lane, make_films
 
 
 @pytest.fixture(params=["host", "gpu"])
@@ -18,3 +20,17 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     made.close()
     if isinstance(made, GpuPlace):
         assert made.used() == (0, 0), "memory or events of the GPU are still taken"
+
+
+@pytest.fixture
+def lane(tmp_path: Path) -> Iterator[Lane]:
+    """One process on a fake GPU, which has nothing of it left in the end."""
+    lane = Lane(tmp_path / "gpu")
+    yield lane
+    lane.close()
+
+
+@pytest.fixture(scope="session")
+def gpu_films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, VideoIndex]:
+    """Films of several pixel formats, by name."""
+    return make_films(tmp_path_factory.mktemp("gpu_films"))

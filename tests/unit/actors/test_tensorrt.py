@@ -107,6 +107,11 @@ def test_each_power_of_two_has_a_profile_of_its_own(bench: Bench) -> None:
     assert flags == BuildFlags(tf32=False, effort=2)
 
 
+@pytest.mark.parametrize(("asked", "largest"), [(1, 1), (3, 4), (4, 4), (5, 8), (100, 64)])
+def test_the_largest_batch_is_a_power_of_two(bench: Bench, asked: int, largest: int) -> None:
+    assert bench.load(largest=asked).largest == largest
+
+
 def test_only_batches_that_were_built_are_run(bench: Bench) -> None:
     bench.agree(21, bench.load())
     assert bench.api.runs == [8, 8, 4, 1]
