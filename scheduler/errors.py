@@ -348,7 +348,7 @@ class LinkClosed(LaneError):
 
 
 class HandleForeign(LaneError):
-    """A process was offered frames in the memory of another node, or of a GPU that it has not."""
+    """A process was offered frames in the memory of another node, or of a GPU it cannot use."""
 
     code = "lane.handle-foreign"
 
