@@ -217,7 +217,9 @@ def test_the_whole_cluster_is_killed_and_goes_on(
     assert seconds(first) - began < 90
 
 
-@pytest.mark.parametrize("server", ["gcs_server", pytest.param("raylet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("server", ["gcs_server", "raylet"])
 def test_a_server_of_ray_is_killed_and_the_farm_goes_on(
     server: str,
     plan: FarmPlan,
