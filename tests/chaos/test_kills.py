@@ -110,6 +110,7 @@ def disturbed(spec: JobSpec, kit: LaneKit, session: Session, kill: Kill) -> JobS
     return service.run(spec)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("stage", STAGES)
 def test_kill_minus_nine_costs_a_retry_and_never_a_frame(
     stage: str,
