@@ -31,8 +31,8 @@ KINDS: Final = (
     "kill command",
     "freeze command",
 )
-"""Faults; the *command* is the farm's keeper, with which all of the farm dies. A *zombie* takes lanes
-of two processes."""
+"""Faults; the *command* is the farm's keeper, with which all of the farm dies. A *zombie* takes
+lanes of two processes."""
 _WORDS: Final = 150.0
 """Seconds in which a command is obeyed, by a farm that may just be starting again."""
 
