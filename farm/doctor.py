@@ -250,7 +250,7 @@ def check_gpu(device_nodes: Iterable[str], driver: str | None) -> Finding:
     return Finding(
         check="gpu",
         verdict=Verdict.OK,
-        found=f"{len(gpus)} NVIDIA GPUs, {driver}; used with --device (docs/gpu-lane.md)",
+        found=f"{len(gpus)} NVIDIA GPUs, driver {driver}; used with --device (docs/gpu-lane.md)",
     )
 
 

@@ -217,7 +217,9 @@ def test_the_whole_cluster_is_killed_and_goes_on(
     assert seconds(first) - began < 90
 
 
-@pytest.mark.parametrize("server", ["gcs_server", pytest.param("raylet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("server", ["gcs_server", "raylet"])
 def test_a_server_of_ray_is_killed_and_the_farm_goes_on(
     server: str,
     plan: FarmPlan,
@@ -230,14 +232,14 @@ def test_a_server_of_ray_is_killed_and_the_farm_goes_on(
     place, _ = bring_up(plan, None)
     spec = job("killed", film, samples["astronaut"], tmp_path / "out")
     submit(plan, spec)
-    before = until(plan, "killed", done("render", 1))
+    before = until(plan, "killed", done("render", 1), 400)
     family = psutil.Process(place.pid).children(recursive=True)
     (victim,) = [process for process in family if process.name() == server]
     victim.kill()
     killed = time.time()
     disk = FarmDisk(plan.folder)
     while disk.rows(works=True)[0]["state"] != "completed":
-        assert time.time() < killed + 240, disk.rows(works=True)
+        assert time.time() < killed + 500, disk.rows(works=True)
         time.sleep(0.2)
     check_end(plan, spec, before, undisturbed)
     now = find_place(plan.folder)

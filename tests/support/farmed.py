@@ -31,7 +31,8 @@ KINDS: Final = (
     "kill command",
     "freeze command",
 )
-"""Faults; the *command* is the farm's keeper, with which all of the farm dies."""
+"""Faults; the *command* is the farm's keeper, with which all of the farm dies. A *zombie* takes
+lanes of two processes."""
 _WORDS: Final = 150.0
 """Seconds in which a command is obeyed, by a farm that may just be starting again."""
 
@@ -67,7 +68,7 @@ class FarmedJob:
         while True:
             done = subprocess.run(
                 [sys.executable, "-m", "farm.cli", *words],
-                env=self.scene.environment,
+                env=self.scene.environment | {"SWAPFARM_LANE_PROCESSES": "2"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

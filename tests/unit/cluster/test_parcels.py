@@ -15,9 +15,10 @@ from scheduler.jobs import AnalyseTask, JobSpec, Segment, SwapSettings
 from scheduler.media import ColourTags, VideoIndex
 
 INLINE = 100 << 10
-"""Bytes up to which Ray sends an argument or a result with its call (max_direct_call_object_size)."""
+"""Bytes up to which Ray sends an argument, or a result, with its call: its setting
+max_direct_call_object_size."""
 ALL = 10 << 20
-"""Bytes up to which it does with all of a call (task_rpc_inlined_bytes_limit)."""
+"""Bytes up to which it does with all of a call: task_rpc_inlined_bytes_limit."""
 
 
 def task(frames: int) -> AnalyseTask:
