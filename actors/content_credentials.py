@@ -35,6 +35,13 @@ COMPOSITE: Final = (
     "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 )
 """IPTC's word for a picture into which parts were put that a network or algorithm made."""
+_SETTINGS: Final[dict[str, Any]] = {
+    "version": 1,
+    # What was signed is as it should be: the tests look. It would be read whole once more.
+    "verify": {"verify_after_sign": False},
+    # Of pictures: it would show what they were before, and be larger than readers like.
+    "builder": {"thumbnail": {"enabled": False}},
+}
 FACTS: Final = "swapfarm.job"
 """The assertion with our own facts."""
 
@@ -104,7 +111,7 @@ def attach(
         ],
     }
     origin = {"title": original.name, "relationship": "parentOf", "label": "original"}
-    context = c2pa.Context.from_dict({"version": 1, "verify": {"verify_after_sign": False}})
+    context = c2pa.Context.from_dict(_SETTINGS)
     algorithm = c2pa.C2paSigningAlg.ES256
     signer = c2pa.Signer.from_callback(credential.sign, algorithm, credential.certificates, None)
     form, sidecar = HOLDERS.get(_ending(film), _OTHER), sidecar_of(film)

@@ -295,11 +295,11 @@ def test_what_no_webhook_heard_is_told_after_the_farm_was_killed(
         with server(heard, port):
             assert farm.ask("ping", timeout=90.0)["pid"] != pid
             assert heard.enough.wait(120)
-    words = [json.loads(body) for _, body in heard.calls]
+    # An answer that comes too late has a word told again, under its id.
+    words = list({word["id"]: word for word in (json.loads(b) for _, b in heard.calls)}.values())
     assert [word["state"] for word in words] == ["queued", "running", "failed"]
     assert words[-1]["error"]["code"] == "media.missing"
     assert all(genuine(headers, body, b"s3cret") for headers, body in heard.calls)
-    assert len({word["id"] for word in words}) == 3
 
 
 def test_a_farm_on_a_cluster_of_others(tmp_path: Path, models: ModelStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import psutil
@@ -31,17 +32,19 @@ def until(
     raise AssertionError(f"no {wanted.__name__} within {seconds} s")
 
 
-def family() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+def family(strangers: Collection[psutil.Process] = ()) -> list[psutil.Process]:
+    """What this process has started, but for what other tests still need."""
+    return [each for each in psutil.Process().children(recursive=True) if each not in strangers]
 
 
 @pytest.mark.parametrize("server", ["raylet", "gcs_server"])
 def test_lanes_come_up_again_after_the_death_of(server: str, tmp_path: Path) -> None:
+    strangers = family()
     with Session.open("local", cpus=1) as session:
         assert session.alive
         executor = RayExecutor(session, LaneKit(cache_dir=tmp_path), 1, lane_processes(1))
         until(executor, LaneReady, 120)
-        before = family()
+        before = family(strangers)
         (victim,) = [process for process in before if process.name() == server]
         victim.kill()
         psutil.wait_procs([victim], timeout=10)
@@ -53,20 +56,20 @@ def test_lanes_come_up_again_after_the_death_of(server: str, tmp_path: Path) -> 
         _, alive = psutil.wait_procs(before, timeout=30)
         assert alive == [], "nothing of the old Ray is left"
         executor.close()
-    _, alive = psutil.wait_procs(family(), timeout=30)
+    _, alive = psutil.wait_procs(family(strangers), timeout=30)
     assert alive == []
 
 
 def test_a_ray_that_comes_up_too_late_leaves_nothing_and_is_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    init, late, nodes = ray.init, list[psutil.Process](), []
+    init, late, nodes, strangers = ray.init, list[psutil.Process](), [], family()
 
     def slow(**settings: object) -> object:
         """As on a machine that is too busy: the servers start, but Ray has stopped waiting."""
         started = init(**settings)
         if not late:
-            late.extend(family())
+            late.extend(family(strangers))
             nodes.append(worker._global_node)
             worker._global_node = None
             raise Exception("The current node timed out during startup.")
@@ -80,4 +83,4 @@ def test_a_ray_that_comes_up_too_late_leaves_nothing_and_is_started_again(
         assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
     for started in [each for kind in nodes[0].all_processes.values() for each in kind]:
         started.process.wait(10)
-    assert [each for each in family() if each.status() != psutil.STATUS_ZOMBIE] == []
+    assert [each for each in family(strangers) if each.status() != psutil.STATUS_ZOMBIE] == []

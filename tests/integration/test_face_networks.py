@@ -207,7 +207,7 @@ class Calls:
 
     def __init__(self, tools: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count: Counter[str] = Counter()
-        load = tools._network
+        load = tools.network
 
         def counted(name: str) -> object:
             network = load(name)
@@ -220,7 +220,7 @@ class Calls:
             network.run = run_counted  # type: ignore[method-assign]
             return network
 
-        monkeypatch.setattr(tools, "_network", counted)
+        monkeypatch.setattr(tools, "network", counted)
         for kept in ("classifier", "arcface"):
             tools.__dict__.pop(kept, None)
         tools._detectors.clear()

@@ -77,6 +77,10 @@ def test_every_format_is_signed_and_keeps_its_pictures(
         wrong=("signingCredential.untrusted",),
     )
     assert decoded(made) == shown
+    size = (made if beside is None else beside).stat().st_size
+    assert size - (len(before) if beside is None else 0) < 20_000, "no picture is in it"
+    if ending in PICTURES:
+        assert cv2.imread(str(made), cv2.IMREAD_UNCHANGED) is not None
     if beside is None:
         assert sorted(tmp_path.iterdir()) == sorted([made, original])
     else:
