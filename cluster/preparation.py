@@ -35,7 +35,7 @@ from cluster.film_work import Desk
 from cluster.records import RecordBook
 from scheduler.classes import FaceClass
 from scheduler.devices import on_gpu
-from scheduler.errors import SettingInvalid
+from scheduler.errors import CredentialUnusable, SettingInvalid
 from scheduler.jobs import MESH_SWAPPER, JobSpec
 from scheduler.provenance import ModelRecord
 
@@ -106,8 +106,15 @@ def credential(premises: Premises) -> Credential:
         CredentialUnusable: the settings name files that do not serve.
         StorageError: the machine's own key cannot be kept.
     """
-    if premises.certificates is not None and premises.key is not None:
-        return Credential.load(premises.certificates, premises.key)
+    certificates, key = premises.certificates, premises.key
+    if certificates is not None and key is not None:
+        return Credential.load(certificates, key)
+    if certificates is not None or key is not None:
+        raise CredentialUnusable(
+            f"[credentials] with {certificates or key} alone",
+            "both certificates and key",
+            "name the other one, too, or leave both out: the machine then signs with its own key",
+        )
     return Credential.of_machine(premises.state_dir / "credentials")
 
 

@@ -276,7 +276,7 @@ def test_a_farm_that_is_taken_down_finishes_what_runs_and_goes_on_later(
 def test_what_no_webhook_heard_is_told_after_the_farm_was_killed(
     plan: FarmPlan, tmp_path: Path
 ) -> None:
-    """The service dies while nobody listens; the next one says all of it, signed, once."""
+    """The service dies while nobody listens; the next one says all of it, signed, in order."""
     plan = replace(plan, webhook_secret="s3cret")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -115,9 +115,14 @@ def test_every_result_is_signed_with_its_consent(
 
 
 def test_a_key_that_cannot_sign_is_found_before_any_work(job: JobSpec, settings: Settings) -> None:
-    wrong = Credentials(certificates=Path(job.media), key=Path(job.media))
-    with pytest.raises(CredentialUnusable):
-        run(job, settings.model_copy(update={"credentials": wrong}))
+    film = Path(job.media)
+    for wrong in (
+        Credentials(certificates=film, key=film),
+        Credentials(certificates=film),
+        Credentials(key=film),
+    ):
+        with pytest.raises(CredentialUnusable):
+            run(job, settings.model_copy(update={"credentials": wrong}))
     assert not Path(job.output).exists()
 
 
