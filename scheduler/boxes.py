@@ -11,10 +11,8 @@ def overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.flo
     one, two = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
     low = np.maximum(one[..., :2], two[..., :2])
     high = np.minimum(one[..., 2:], two[..., 2:])
-    both: NDArray[np.float64] = np.prod(np.maximum(high - low, 0.0), axis=-1)
-    areas = np.prod(one[..., 2:] - one[..., :2], axis=-1) + np.prod(
-        two[..., 2:] - two[..., :2], axis=-1
-    )
+    both = _area(np.maximum(high - low, 0.0))
+    areas = _area(one[..., 2:] - one[..., :2]) + _area(two[..., 2:] - two[..., :2])
     ratio: NDArray[np.float64] = both / np.maximum(areas - both, 1e-9)
     return ratio
 
@@ -22,3 +20,9 @@ def overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.flo
 def overlap(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Intersection over union of two boxes [4]."""
     return float(overlaps(a[None], b[None])[0, 0])
+
+
+def _area(sides: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[...] of sides [..., 2]; ``np.prod`` takes ten times as long for the few that a frame has."""
+    area: NDArray[np.float64] = sides[..., 0] * sides[..., 1]
+    return area

@@ -39,14 +39,16 @@ def sure_pairs(before: NDArray[np.floating], after: NDArray[np.floating]) -> dic
         best = int(np.argmax(row))
         if row[best] < SURE or crowded_before[best] or crowded_after[at]:
             continue
-        others = np.concatenate([np.delete(row, best), np.delete(table[:, best], at)])
-        if row[best] - others.max(initial=0.0) >= AHEAD:
+        others = [*row[:best], *row[best + 1 :], *table[:at, best], *table[at + 1 :, best]]
+        if row[best] - max(others, default=0.0) >= AHEAD:
             pairs[at] = best
     return pairs
 
 
 def crowding(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
     """How much each of the boxes [n, 4] of one frame overlaps the other that it overlaps most."""
+    if len(boxes) < 2:
+        return np.zeros(len(boxes))
     table = overlaps(boxes, boxes)
     np.fill_diagonal(table, 0.0)
     most: NDArray[np.float64] = table.max(axis=1, initial=0.0)

@@ -26,18 +26,22 @@ frames) and never forgets: where a chunk begins would be seen for ever. A face o
 the eyes makes 6 pixels the 6 % used here; as a share they hold for any size of face.
 
 Support is finite: a frame depends on the sixteen before and the sixteen after, and on nothing
-beyond a cut, a gap or the end of its track. Nothing is summed over more rows than these, so the
-result has the same bits wherever the tables were parted.
+beyond a cut, a gap or the end of its track.
+
+While a film is stitched its lanes wait, so many frames of a face are computed at once. The result
+has the same bits wherever the tables were parted, and on every CPU: nothing is summed over more
+rows than said above, and arrays are only added, multiplied, divided and rooted, in one order, which
+IEEE 754 defines to the last bit. Logarithms and powers of e are taken of single numbers.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import cmath
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import hypot
-from typing import Final, TypeVar
+from typing import Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -52,6 +56,10 @@ CALM: Final = 4
 """Frames to each side over which it is decided whether the 25-frame window counts."""
 REACH: Final = REACHES[0] + CALM
 """How far ahead of its result the smoother reads."""
+LEAST: Final = 4
+"""Fewer frames without a gap or cut are left as they are."""
+BLOCK: Final = 32
+"""Frames that are computed at once: their shapes stay in a core's cache."""
 
 MAX_TURN: Final = float(np.radians(3.0))
 MAX_SHIFT: Final = 0.06
@@ -69,36 +77,7 @@ _SHAPE_TRUST: Final = (
 """Where each window counts half: its difference from the next shorter one, in parts of the distance
 between the eyes, for the pose and for face, lips, chin and eyes."""
 
-Complex = NDArray[np.complex128]
-
-
-@dataclass(slots=True, eq=False)
-class _Moment:
-    """A face in one frame, taken apart. Points are complex numbers x + iy."""
-
-    face: FaceObservation
-    centre: complex
-    """Of the points on bone, in pixels."""
-    zoom: complex
-    """Reference -> picture: its absolute value is the distance between the eyes in pixels."""
-    shape: Complex
-    """[n] points about the centre in the reference's coordinates."""
-    answers: _Answers | None = None
-    """Once the frames are known that they depend on."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Answers:
-    """What the windows make of one frame, the shortest first."""
-
-    shifts: list[complex]
-    """Of the centre, in parts of the distance between the eyes."""
-    turns: list[complex]
-    """Logarithm of the size, and i times the angle."""
-    shapes: list[Complex]
-    apart: NDArray[np.float64]
-    """[windows, 1 + groups] difference from the next shorter window (the shortest one's from the
-    detection), of the pose and of each group of vertices."""
+Values = NDArray[np.float64]
 
 
 class Smoother:
@@ -114,7 +93,8 @@ class Smoother:
     def __init__(self, *, cuts: Collection[int] = ()) -> None:
         self._cuts = sorted(cuts)
         self._waiting: deque[FaceObservation] = deque()
-        self._tracks: dict[int, deque[_Moment]] = {}
+        self._tracks: dict[int, list[FaceObservation]] = {}
+        """The faces that wait, by track, and those of the `REACH` frames before."""
         self._last = -1
         self._parts: dict[int, _Parts] = {}
 
@@ -139,61 +119,64 @@ class Smoother:
                     f"frame {face.frame}, track {face.track} after frame {self._last}; "
                     "wanted stitched rows in film order"
                 )
-            moments = self._tracks.setdefault(face.track, deque())
-            if moments and moments[-1].face.frame == face.frame:
+            track = self._tracks.setdefault(face.track, [])
+            if track and track[-1].frame == face.frame:
                 raise ValueError(f"track {face.track} twice in frame {face.frame}")
-            moments.append(self._parts_of(face).take_apart(face))
+            track.append(face)
             self._waiting.append(face)
             self._last = face.frame
 
     def _finished(self, until: int) -> list[FaceObservation]:
-        out = []
+        rows: list[FaceObservation] = []
+        first: dict[int, int] = {}
         while self._waiting and self._waiting[0].frame <= until:
-            face = self._waiting.popleft()
-            moments = self._tracks[face.track]
-            while moments[0].face.frame < face.frame - REACH:
-                moments.popleft()
-            out.append(self._smoothed(face.frame, moments))
-        for track, moments in list(self._tracks.items()):
-            if moments[-1].face.frame <= until:
-                del self._tracks[track]
-        return out
+            rows.append(self._waiting.popleft())
+            first.setdefault(rows[-1].track, rows[-1].frame)
+        moved: dict[tuple[int, int], NDArray[np.float32]] = {}
+        for track, start in first.items():
+            faces = self._tracks.pop(track)
+            for frame, points in self._smoothed(faces, start, until):
+                moved[frame, track] = points
+            if faces[-1].frame > until:  # else there is a gap after it, which ends all windows
+                self._tracks[track] = [face for face in faces if face.frame > until - REACH]
+        return [_placed(face, moved.get((face.frame, face.track))) for face in rows]
 
-    def _smoothed(self, frame: int, moments: Sequence[_Moment]) -> FaceObservation:
-        by_frame = {moment.face.frame: moment for moment in moments}
-        scene = bisect_right(self._cuts, frame)
-
-        def run(middle: int, reach: int) -> tuple[list[_Moment], int]:
-            """The moments around one, up to a gap, a cut or a face without form; its place."""
-            sides: list[list[_Moment]] = []
-            for step in (-1, +1):
-                found: list[_Moment] = []
-                for at in range(middle + step, middle + step * (reach + 1), step):
-                    moment = by_frame.get(at)
-                    if moment is None or not moment.zoom or bisect_right(self._cuts, at) != scene:
-                        break
-                    found.append(moment)
-                sides.append(found)
-            before, after = sides
-            return [*before[::-1], by_frame[middle], *after], len(before)
-
-        here = by_frame[frame]
-        around, at = run(frame, CALM)
-        if not here.zoom or len(around) < 4:
-            return here.face
-        parts = self._parts_of(here.face)
-        for moment in around:
-            if moment.answers is None:
-                moment.answers = parts.answers(*run(moment.face.frame, REACHES[0]))
-        landmarks = parts.smooth(around, at)
-        box = np.concatenate([landmarks.min(axis=0), landmarks.max(axis=0)])
-        return replace(here.face, landmarks=landmarks, box=box)
-
-    def _parts_of(self, face: FaceObservation) -> _Parts:
-        count = len(face.landmarks)
+    def _smoothed(
+        self, faces: Sequence[FaceObservation], start: int, stop: int
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """(frame, landmarks) of those of a track's faces in frames [start, stop] that move."""
+        count = len(faces[0].landmarks)
         if count not in self._parts:
             self._parts[count] = _Parts(point_set(count))
-        return self._parts[count]
+        parts = self._parts[count]
+        frames = [face.frame for face in faces]
+        posed = parts.take_apart(np.stack([face.landmarks for face in faces]))
+        for low, high in self._runs(frames, posed.formed):
+            if high - low < LEAST:
+                continue
+            run = posed.part(low, high)
+            first, last = (
+                max(low, bisect_left(frames, start)),
+                min(high, bisect_right(frames, stop)),
+            )
+            for begin in range(first, last, BLOCK):
+                end = min(begin + BLOCK, last)
+                yield from zip(
+                    frames[begin:end], parts.smooth(run, begin - low, end - low), strict=True
+                )
+
+    def _runs(self, frames: Sequence[int], formed: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+        """[low, high) of faces without a gap, a cut or a face without form between them."""
+        low = 0
+        for at, frame in enumerate(frames):
+            gap = at > low and (
+                frame != frames[at - 1] + 1
+                or bisect_right(self._cuts, frame) != bisect_right(self._cuts, frame - 1)
+            )
+            if gap or not formed[at]:
+                yield low, at
+                low = at if formed[at] else at + 1
+        yield low, len(frames)
 
 
 def smoothed(tables: Iterable[pa.Table], *, cuts: Collection[int] = ()) -> Iterator[pa.Table]:
@@ -204,17 +187,56 @@ def smoothed(tables: Iterable[pa.Table], *, cuts: Collection[int] = ()) -> Itera
     yield smoother.finish()
 
 
+def _placed(face: FaceObservation, points: NDArray[np.float32] | None) -> FaceObservation:
+    if points is None:
+        return face
+    box = np.concatenate([points.min(axis=0), points.max(axis=0)])
+    return replace(face, landmarks=points, box=box)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Posed:
+    """Faces of a track, taken apart. Pairs are x and y, or a complex number's parts."""
+
+    centre: Values
+    """[f, 2] of the points on bone, in pixels."""
+    zoom: Values
+    """[f, 2] reference -> picture, a complex number: its absolute value is the distance between
+    the eyes in pixels, its angle the turn."""
+    shape: Values
+    """[f, points, 2] about the centre in the reference's coordinates."""
+    formed: NDArray[np.bool_]
+    """[f] False for a face without size."""
+
+    def part(self, low: int, high: int) -> Self:
+        """Of the faces [low, high)."""
+        columns = (self.centre, self.zoom, self.shape, self.formed)
+        return type(self)(*(column[low:high] for column in columns))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answer:
+    """What one window makes of some frames."""
+
+    shift: Values
+    """[f, 2] of the centre, in parts of the distance between the eyes."""
+    turn: Values
+    """[f, 2] logarithm of the size, and angle."""
+    shape: Values
+    """[f, points, 2]."""
+
+
 class _Parts:
     """Takes faces of one point set apart and puts them together again, smoothed."""
 
     def __init__(self, points: PointSet) -> None:
-        self._bones = np.array(list(points.bones))
+        self._bones = list(points.bones)
         places = np.array(list(points.bones.values()))
-        reference = places[:, 0] + 1j * places[:, 1]
-        centred = reference - reference.sum() / len(reference)
-        spread = float((centred.real**2 + centred.imag**2).sum())
-        self._fit = centred.conj() / spread
-        self._radius = float(np.sqrt(spread / len(reference)))
+        centred = places - places.sum(axis=0) / len(places)
+        spread = float((centred**2).sum())
+        # The conjugate: what turns a face back into the reference.
+        self._fit = centred * [1.0, -1.0] / spread
+        self._radius = float(np.sqrt(spread / len(places)))
         groups = np.zeros(points.count, np.intp)
         parts = (points.lips, points.chin, points.right_eye, points.left_eye)
         for number, part in enumerate(parts, start=1):
@@ -224,90 +246,160 @@ class _Parts:
         self._trust = np.array([_POSE_TRUST, *_SHAPE_TRUST, _SHAPE_TRUST[-1]]).T[::-1]
         self._windows = [(reach, _windows(reach)) for reach in reversed(REACHES)]
 
-    def take_apart(self, face: FaceObservation) -> _Moment:
-        points = np.ascontiguousarray(face.landmarks, np.float64).view(np.complex128)[:, 0]
-        bones = points[self._bones]
-        centre = complex(bones.sum()) / len(bones)
+    def take_apart(self, landmarks: NDArray[np.float32]) -> _Posed:
+        """Of [f, points, 2] landmarks."""
+        points = landmarks.astype(np.float64)
+        bones = [points[:, bone] for bone in self._bones]
+        centre = _sum(bones) / len(bones)
         # Least squares in the plane is one complex number: size and turn at once (Umeyama 1991).
-        zoom = complex((self._fit * (bones - centre)).sum())
-        if not abs(zoom) > 1e-6:  # also when it is not a number
-            return _Moment(face, centre, 0j, points)
-        return _Moment(face, centre, zoom, (points - centre) / zoom)
+        zoom = _sum(_times(fit, bone - centre) for fit, bone in zip(self._fit, bones, strict=True))
+        formed = _length(zoom) > 1e-6  # not where it is not a number, either
+        zoom[~formed] = 1.0, 0.0
+        return _Posed(centre, zoom, _over(points - centre[:, None], zoom[:, None]), formed)
 
-    def answers(self, run: Sequence[_Moment], at: int) -> _Answers:
-        """What the windows make of ``run[at]``, from up to twelve frames on each side."""
-        here = run[at]
-        shifts, turns, shapes, apart = [], [], [], []
-        shorter_shift, shorter_turn, shorter_shape = 0j, 0j, here.shape
-        for reach, weights in self._windows:
-            before, after = min(at, reach), min(len(run) - 1 - at, reach)
-            window, moments = weights[before, after], run[at - before : at + after + 1]
-            # In units of the distance between the eyes, seen from this frame.
-            shift = _sum(window, [(moment.centre - here.centre) / here.zoom for moment in moments])
-            turn = _sum(window, [complex(np.log(moment.zoom / here.zoom)) for moment in moments])
-            shape = _sum(window, [moment.shape for moment in moments])
-            moved = hypot(abs(shift - shorter_shift), self._radius * abs(turn - shorter_turn))
-            apart.append([moved, *self._size(shape - shorter_shape)])
-            shorter_shift, shorter_turn, shorter_shape = shift, turn, shape
-            shifts.append(shift)
-            turns.append(turn)
-            shapes.append(shape)
-        return _Answers(shifts, turns, shapes, np.array(apart))
-
-    def smooth(self, around: Sequence[_Moment], at: int) -> NDArray[np.float32]:
-        """float32 [n, 2] the landmarks of ``around[at]``.
+    def smooth(self, run: _Posed, start: int, stop: int) -> NDArray[np.float32]:
+        """float32 [stop - start, points, 2] the landmarks of the faces [start, stop) of a run.
 
         Args:
-            around: up to `CALM` neighbours on each side, with their answers.
+            run: without a gap, with `REACH` faces on both sides, fewer only where it ends.
         """
-        here = around[at]
-        answers = here.answers
-        assert answers is not None
-        apart = answers.apart.copy()
-        calm = np.zeros_like(apart[-1])
-        for place, moment in enumerate(around):
-            assert moment.answers is not None
-            calm += (CALM + 1 - abs(place - at)) * moment.answers.apart[-1] ** 2
-        apart[-1] = np.sqrt(calm / sum(CALM + 1 - abs(n - at) for n in range(len(around))))
-        shares = _share(apart, self._trust)
-        shift = turn = 0j
-        shape = here.shape
-        for number, share in enumerate(shares):
-            shift += float(share[0]) * (answers.shifts[number] - shift)
-            turn += float(share[0]) * (answers.turns[number] - turn)
-            shape = shape + share[1:][self._groups] * (answers.shapes[number] - shape)
-        shift *= min(1.0, MAX_SHIFT / max(abs(shift), 1e-12))
-        turn = complex(
-            min(max(turn.real, -MAX_ZOOM), MAX_ZOOM), min(max(turn.imag, -MAX_TURN), MAX_TURN)
-        )
-        change = shape - here.shape
-        bound = np.minimum(1.0, MAX_VERTEX / np.maximum(np.abs(change), 1e-12))
-        shape = here.shape + bound * change
-        points: Complex = here.centre + here.zoom * (shift + np.exp(turn) * shape)
-        return points.view(np.float64).reshape(-1, 2).astype(np.float32)
+        low, high = max(start - CALM, 0), min(stop + CALM, len(run.centre))
+        answers = self._answers(run, low, high)
+        apart = self._apart(run.shape[low:high], answers)
+        apart[-1] = _calmed(apart[-1])
+        mine = slice(start - low, stop - low)
+        shift, turn = np.zeros((2, stop - start, 2))
+        own = run.shape[start:stop]
+        shape = own.copy()
+        for answer, share in zip(
+            answers, _share(apart[:, mine], self._trust[:, None]), strict=True
+        ):
+            shift += share[:, :1] * (answer.shift[mine] - shift)
+            turn += share[:, :1] * (answer.turn[mine] - turn)
+            shape += share[:, 1:][:, self._groups, None] * (answer.shape[mine] - shape)
+        shift *= np.minimum(1.0, MAX_SHIFT / np.maximum(_length(shift), 1e-12))[:, None]
+        turn = np.clip(turn, [-MAX_ZOOM, -MAX_TURN], [MAX_ZOOM, MAX_TURN])
+        change = shape - own
+        change *= np.minimum(1.0, MAX_VERTEX / np.maximum(_length(change), 1e-12))[..., None]
+        turned = _times(_each(cmath.exp, turn)[:, None], own + change)
+        zoom, centre = run.zoom[start:stop, None], run.centre[start:stop, None]
+        return (centre + _times(zoom, shift[:, None] + turned)).astype(np.float32)
 
-    def _size(self, difference: Complex) -> NDArray[np.float64]:
-        """Root mean square over the vertices of each group."""
-        squares = difference.real**2 + difference.imag**2
-        mean: NDArray[np.float64] = np.bincount(self._groups, squares) / self._counts
-        return np.sqrt(mean)
+    def _answers(self, run: _Posed, low: int, high: int) -> list[_Answer]:
+        """What the windows make of the faces [low, high), the shortest first."""
+        count, span = len(run.centre), REACHES[0]
+        # What lies beyond the run's ends has no weight.
+        places = np.clip(np.arange(low - span, high + span), 0, count - 1)
+        near = slice(places[0], places[-1] + 1)
+        around = places - places[0]
+        centre, zoom, shape = run.centre[places], run.zoom[low:high], run.shape[near][around]
+        grown = _each(cmath.log, run.zoom[near])[around]
+
+        def seen(values: Values, off: int) -> Values:
+            return values[span + off : span + off + high - low]
+
+        def shift(off: int) -> Values:
+            # In units of the distance between the eyes, seen from each frame.
+            return _over(seen(centre, off) - seen(centre, 0), zoom)
+
+        def turn(off: int) -> Values:
+            difference = seen(grown, off) - seen(grown, 0)
+            difference[:, 1] -= 2 * np.pi * np.rint(difference[:, 1] / (2 * np.pi))
+            return difference
+
+        answers = []
+        for reach, windows in self._windows:
+            offs = range(-reach, reach + 1)
+            weights = np.zeros((len(offs), high - low))
+            for at in range(low, high):
+                before, after = min(at, reach), min(count - 1 - at, reach)
+                weights[reach - before : reach + after + 1, at - low] = windows[before, after]
+            pairs = list(zip(offs, weights[..., None], strict=True))
+            answers.append(
+                _Answer(
+                    _sum(weight * shift(off) for off, weight in pairs),
+                    _sum(weight * turn(off) for off, weight in pairs),
+                    _sum(weight[..., None] * seen(shape, off) for off, weight in pairs),
+                )
+            )
+        return answers
+
+    def _apart(self, own: Values, answers: Sequence[_Answer]) -> Values:
+        """[windows, f, 1 + groups] how far an answer is from that of the next shorter window (the
+        shortest one's from the detection), in the pose and in each group of points."""
+        apart = np.empty((len(answers), len(own), 1 + len(self._counts)))
+        before = _Answer(np.zeros((len(own), 2)), np.zeros((len(own), 2)), own)
+        for number, answer in enumerate(answers):
+            moved = _length(answer.shift - before.shift)
+            turned = self._radius * _length(answer.turn - before.turn)
+            apart[number, :, 0] = np.sqrt(moved * moved + turned * turned)
+            apart[number, :, 1:] = self._sizes(answer.shape - before.shape)
+            before = answer
+        return apart
+
+    def _sizes(self, difference: Values) -> Values:
+        """[f, groups] root mean square over the points of each group."""
+        frames, groups = len(difference), len(self._counts)
+        squares = difference[..., 0] ** 2 + difference[..., 1] ** 2
+        bins = np.arange(frames)[:, None] * groups + self._groups
+        sums = np.bincount(bins.ravel(), squares.ravel(), frames * groups)
+        size: Values = np.sqrt(sums.reshape(frames, groups) / self._counts)
+        return size
 
 
-_Value = TypeVar("_Value", complex, Complex)
-_Size = TypeVar("_Size", float, NDArray[np.float64])
+def _calmed(apart: Values) -> Values:
+    """[f, n] root mean square over the `CALM` faces on each side, the nearest most."""
+    frames = len(apart)
+    padded = np.zeros((frames + 2 * CALM, apart.shape[1] + 1))
+    padded[CALM:-CALM, :-1] = apart * apart
+    padded[CALM:-CALM, -1] = 1.0
+    total = _sum(
+        (CALM + 1 - abs(off)) * padded[CALM + off : CALM + off + frames]
+        for off in range(-CALM, CALM + 1)
+    )
+    calm: Values = np.sqrt(total[:, :-1] / total[:, -1:])
+    return calm
 
 
-def _sum(weights: NDArray[np.float64], values: Sequence[_Value]) -> _Value:
-    """The weighted sum, term by term: its bits depend on these values alone."""
-    total: _Value = weights[0] * values[0]
-    for weight, value in zip(weights[1:], values[1:], strict=True):
-        total = total + weight * value
+def _sum(values: Iterable[Values]) -> Values:
+    """The sum, term by term: its bits depend on these values alone."""
+    first, *others = values
+    total = first.copy()
+    for value in others:
+        total += value
     return total
 
 
-def _share(difference: _Size, half: _Size) -> _Size:
+def _times(one: Values, other: Values) -> Values:
+    """Products [..., 2] of complex numbers. NumPy's own may be fused, by the CPU."""
+    real = one[..., 0] * other[..., 0] - one[..., 1] * other[..., 1]
+    imaginary = one[..., 0] * other[..., 1] + one[..., 1] * other[..., 0]
+    return np.stack([real, imaginary], axis=-1)
+
+
+def _over(one: Values, other: Values) -> Values:
+    """Quotients [..., 2] of complex numbers."""
+    conjugate = other * [1.0, -1.0]
+    square = other[..., 0] ** 2 + other[..., 1] ** 2
+    return _times(one, conjugate) / square[..., None]
+
+
+def _length(values: Values) -> Values:
+    """[...] of [..., 2]."""
+    length: Values = np.sqrt(values[..., 0] ** 2 + values[..., 1] ** 2)
+    return length
+
+
+def _each(function: Callable[[complex], complex], values: Values) -> Values:
+    """A function of complex numbers [f, 2], one after the other."""
+    results = [function(complex(real, imaginary)) for real, imaginary in values.tolist()]
+    return np.array([(each.real, each.imag) for each in results])
+
+
+def _share(difference: Values, half: Values) -> Values:
     """How much a window counts: 1 for no difference, 0.5 at ``half``, soon 0 beyond."""
-    share: _Size = 1 / (1 + (difference / half) ** 4)
+    square = (difference / half) ** 2
+    share: Values = 1 / (1 + square * square)
     return share
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scheduler.points import IBUG, MESH
 from scheduler.smooth import MAX_SHIFT, MAX_TURN, MAX_ZOOM, REACH, Smoother, smoothed
 from scheduler.tracks import FaceObservation, from_table, to_table
+from tests.support.plain_smoothing import plainly_smoothed
 
 Array = NDArray[np.float64]
 IOD = 100.0
@@ -199,6 +200,31 @@ def test_where_the_tables_were_parted_cannot_be_seen(borders: set[int], empty: b
     for ours, theirs in zip(from_table(parted), from_table(whole), strict=True):
         assert ours.landmarks.tobytes() == theirs.landmarks.tobytes()
         assert ours.box.tobytes() == theirs.box.tobytes()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_what_its_description_says(seed: int) -> None:
+    """Against the same, one frame after the other and by other means: turns over half a circle,
+    gaps, cuts, blinks, faces without form, runs of any length."""
+    random = np.random.default_rng(seed)
+    speed, size = random.uniform(0.02, 0.3), random.uniform(0.0005, 0.006)
+    shaky = noisy(lambda at: placed(300 + 40 * np.sin(speed * at), 200, 3 + speed * at / 4), size)
+    rows = [
+        face(at, np.full((MESH.count, 2), 7.0) if random.random() < 0.01 else shaky(at), track)
+        for at in range(90)
+        for track in range(2)
+        if random.random() > 0.04
+    ]
+    for row in rows[20:24]:
+        row.landmarks[LIDS, 1] += 0.06 * IOD
+    cuts = tuple(random.integers(0, 90, 3).tolist())
+    plain = plainly_smoothed(rows, cuts)
+    moved = [not np.array_equal(a.landmarks, b.landmarks) for a, b in zip(rows, plain, strict=True)]
+    assert sum(moved) > 120
+    for ours, theirs in zip(run(rows, cuts), plain, strict=True):
+        assert (ours.frame, ours.track) == (theirs.frame, theirs.track)
+        assert np.abs(ours.landmarks - theirs.landmarks).max() < 1e-4, "a float32's last bits"
+        assert np.abs(ours.box - theirs.box).max() < 1e-4
 
 
 def test_every_row_comes_out_in_its_place_with_its_box_around_it() -> None:
