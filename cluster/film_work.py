@@ -176,7 +176,7 @@ class FilmWork:
             return ()
         halo = analysis_halo(self.job)
         chunks = plan_chunks(self.index, seconds=self.job.chunk_seconds, halo=halo)
-        self._begin("analyse", chunks)
+        self.chunks["analyse"] = chunks  # it begins when a lane is there to begin it
         return chunks
 
     def stitch(self) -> tuple[Chunk, ...]:
@@ -216,7 +216,8 @@ class FilmWork:
         chunks = plan_chunks(
             self.index, seconds=job.chunk_seconds, cuts=cuts, warmup=job.stabilize.warmup
         )
-        self._begin("render", chunks)
+        self.chunks["render"] = chunks
+        self._enter("render")
         return chunks
 
     def take_plan(self, ranges: Sequence[tuple[int, int]]) -> None:
@@ -260,14 +261,12 @@ class FilmWork:
     def _film(self) -> list[Segment]:
         return [self.segments[chunk.index] for chunk in self.chunks["render"]]
 
-    def _begin(self, kind: Kind, chunks: tuple[Chunk, ...]) -> None:
-        self.chunks[kind] = chunks
-        self._enter(kind)
-
     # Tasks of lanes
 
     def task(self, start: Start) -> LaneTask:
         """What a lane is to do."""
+        if start.kind not in self.phases:
+            self._enter(start.kind)
         chunk = self.chunks[start.kind][start.chunk]
         if start.kind == "analyse":
             return AnalyseTask(

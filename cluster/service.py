@@ -236,7 +236,7 @@ class JobService:
                 job_id=work.job.job_id,
                 kind=kind,
                 chunks=work.chunks[kind],
-                began=work.phases[kind],
+                phases=work.phases,
             )
         return self._tell(delivered)
 
@@ -252,7 +252,7 @@ class JobService:
             if isinstance(event, TaskDone):
                 self._keep_result(work, event)
         out += self._tell(Ticked())
-        if self._tally:
+        if self._tally and self._tally.under_way:
             self._watch(self._tally.snapshot(self._ledger, time.monotonic()))
         return out
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from scheduler.chunks import Chunk
 from scheduler.events import TaskProgress
 from scheduler.ledger import Ledger
@@ -21,15 +23,28 @@ class Tally:
     """Counts frames of one phase of one job.
 
     Args:
-        began: seconds on the caller's clock at which the phase began.
+        phases: seconds on the caller's clock at which each phase began. While this one's is not
+            there, lanes are awaited.
     """
 
-    def __init__(self, *, job_id: str, kind: Kind, chunks: tuple[Chunk, ...], began: float) -> None:
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        kind: Kind,
+        chunks: tuple[Chunk, ...],
+        phases: Mapping[str, float],
+    ) -> None:
         self._job_id = job_id
         self._kind = kind
         self._chunks = chunks
-        self._began = began
+        self._phases = phases
         self._frames: dict[int, int] = {}
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a lane has begun."""
+        return self._kind in self._phases
 
     def count(self, event: TaskProgress) -> None:
         """Take a lane's word on how far an attempt is."""
@@ -40,7 +55,7 @@ class Tally:
         cells = tuple(self._cell(chunk, ledger) for chunk in self._chunks)
         done = sum(cell.frames_done for cell in cells)
         total = sum(cell.frames_total for cell in cells)
-        elapsed = now - self._began
+        elapsed = now - self._phases[self._kind]
         job = ledger.state.jobs[self._job_id]
         fps = done / elapsed if elapsed > 0 else 0.0
         return JobSnapshot(
