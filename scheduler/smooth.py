@@ -210,8 +210,8 @@ class _Posed:
 
     def part(self, low: int, high: int) -> Self:
         """Of the faces [low, high)."""
-        columns = (self.centre, self.zoom, self.shape, self.formed)
-        return type(self)(*(column[low:high] for column in columns))
+        rows = slice(low, high)
+        return type(self)(self.centre[rows], self.zoom[rows], self.shape[rows], self.formed[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
