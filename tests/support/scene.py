@@ -120,7 +120,8 @@ def _holds_ring(process: psutil.Process) -> int:
 
 
 def _shared_memory() -> set[str]:
-    return set(os.listdir("/dev/shm"))
+    """Names of it; a folder there is somebody's place for files, and neither Ray's nor ours."""
+    return {entry.name for entry in os.scandir("/dev/shm") if not entry.is_dir()}
 
 
 def _has_open(process: psutil.Process, path: str) -> bool:
