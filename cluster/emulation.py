@@ -15,6 +15,7 @@ import psutil
 from ray.cluster_utils import Cluster
 
 from cluster.session import (
+    SLOW_START,
     Session,
     end_writers,
     gpus_shown,
@@ -28,10 +29,11 @@ from scheduler.errors import ClusterUnreachable
 
 _STORE: Final = 80 << 20
 """Bytes of each node's object store (its minimum is 75 MiB)."""
-_HEALTH: Final = {
+_PATIENCE: Final = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 60_000,
+    **SLOW_START,
 }
 """A node that was killed is missed after seconds, not after a quarter of a minute: its machine says
 at once that nobody listens. One that only shares its cores with many others has time to answer."""
@@ -77,7 +79,7 @@ class EmulatedCluster:
                         **self._node,
                         "temp_dir": str(self._folder),
                         "include_dashboard": False,
-                        "_system_config": dict(_HEALTH),  # Ray writes into it
+                        "_system_config": dict(_PATIENCE),  # Ray writes into it
                     },
                 )
             self._stack.callback(self._end)

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +39,8 @@ _GROUPS: Final = "swapfarm-farm-lane-"
 NAMESPACE: Final = "swapfarm"
 _BREATH: Final = 2.0
 """Seconds between a loop that broke and the next life."""
+_GLANCE: Final = 1.0
+"""Seconds between two looks at whether an answer can still come."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -144,7 +147,11 @@ class FarmClient:
 
     @classmethod
     def start(cls, plan: FarmPlan) -> FarmClient:
-        """The farm of this cluster, started on this node if there is none."""
+        """The farm of this cluster, started on this node if there is none.
+
+        Raises:
+            NoFarm: the cluster does not start it.
+        """
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options: dict[str, Any] = {
             "name": NAME,
@@ -158,17 +165,39 @@ class FarmClient:
             "scheduling_strategy": here,
         }
         host: Any = ray.remote(FarmHost)
-        return cls(host.options(**options).remote(plan))
+        try:
+            return cls(host.options(**options).remote(plan))
+        except ray.exceptions.RayError as error:
+            raise NoFarm(
+                f"the farm does not start ({' '.join(str(error).split())[:200]})",
+                "a cluster that starts actors",
+                "try again in a moment",
+            ) from error
 
-    def ask(self, verb: str, *, timeout: float = 60.0, **facts: Any) -> Any:
+    def ask(
+        self,
+        verb: str,
+        *,
+        timeout: float = 60.0,
+        unless: Callable[[], bool] = lambda: False,
+        **facts: Any,
+    ) -> Any:
         """See `FarmVerbs.ask`.
+
+        Args:
+            unless: looked at every second; once it is true no answer is waited for.
 
         Raises:
             SwapfarmError: as there.
             NoFarm: it does not answer.
         """
+        until = time.monotonic() + timeout
+        call = self._actor.ask.remote(verb, **facts)
         try:
-            return ray.get(self._actor.ask.remote(verb, **facts), timeout=timeout)
+            while not unless() and (left := until - time.monotonic()) > 0:
+                if ray.wait([call], timeout=min(left, _GLANCE))[0]:
+                    break
+            return ray.get(call, timeout=0)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, SwapfarmError):
                 raise error.cause from None

@@ -14,12 +14,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final, Protocol
 
 import psutil
 from pydantic import TypeAdapter
@@ -34,16 +34,21 @@ from scheduler.failure import Failure
 _NOTE: Final = "farm.json"
 _LOCK: Final = "farm.lock"
 _KEEPER_LOG: Final = "keeper.log"
-_UP: Final = 120.0
-"""Seconds in which a farm must come up."""
-_DOWN: Final = 30.0
+_UP: Final = 300.0
+"""Seconds in which a farm must come up, ..."""
+_DOWN: Final = 90.0
+"""... and in which its keeper must end: it may just be starting a Ray."""
 _GLANCE: Final = 1.0
 """Seconds between two looks of the keeper at its Ray's servers, which it starts anew when they have
 died, ..."""
 _LOOK: Final = 10.0
 """... between two questions to the farm, and for an answer."""
-_MISSES: Final = 6
-"""After so many questions without an answer the keeper ends: the next ``farm up`` begins anew."""
+_MISSES: Final = 12
+"""After so many questions without an answer the keeper starts a new Ray, too."""
+_FALLS: Final = 6
+"""After so many that did not come up in a row it ends: the next ``farm up`` begins anew."""
+_RENEWAL: Final = 90.0
+"""Seconds in which those who ask a farm wait for the new Ray of its keeper."""
 _PLAN: Final = TypeAdapter(FarmPlan)
 _FAILURE: Final = TypeAdapter(Failure)
 
@@ -72,6 +77,20 @@ class FarmPlace:
             return False
 
 
+class OwnRay(Protocol):
+    """What a keeper needs of its Ray: a `Session`."""
+
+    @property
+    def alive(self) -> bool: ...
+    def restart(self) -> None: ...
+
+
+class Answers(Protocol):
+    """What a keeper needs of its farm: a `FarmClient`."""
+
+    def ask(self, verb: str, *, timeout: float, unless: Callable[[], bool]) -> Any: ...
+
+
 def find_place(folder: Path) -> FarmPlace | None:
     """The farm of a folder; None: none is up."""
     try:
@@ -89,15 +108,27 @@ def farm_of(folder: Path) -> Iterator[FarmClient]:
         NoFarm: none is up.
         ClusterUnreachable: its cluster cannot be joined.
     """
-    place = find_place(folder)
-    if place is None:
-        raise NoFarm(
-            "no farm is up here",
-            "a farm that takes jobs",
-            "start it with `farm up`; `farm submit` without --detach needs none",
-        )
-    with Session.open(place.address, token=place.token):
+    with _join(folder):
         yield FarmClient.find()
+
+
+def _join(folder: Path) -> Session:
+    """A session with the farm's Ray. Where its keeper is starting a new one, that is waited for."""
+    until = time.monotonic() + _RENEWAL
+    while True:
+        place = find_place(folder)
+        if place is None:
+            raise NoFarm(
+                "no farm is up here",
+                "a farm that takes jobs",
+                "start it with `farm up`; `farm submit` without --detach needs none",
+            )
+        try:
+            return Session.open(place.address, token=place.token)
+        except ClusterUnreachable:
+            if not place.pid or time.monotonic() >= until:
+                raise
+            time.sleep(_GLANCE)
 
 
 def bring_up(plan: FarmPlan, address: str | None) -> tuple[FarmPlace, bool]:
@@ -149,24 +180,37 @@ def take_down(folder: Path, *, seconds: float) -> bool:
         seconds: how long running chunks may take; what is not done then is done again another time.
 
     Returns: False: none was up.
+
+    Raises:
+        ClusterUnreachable: the cluster of others on which it lives cannot be joined.
+        NoFarm: it does not answer there.
     """
     place = find_place(folder)
     if place is None:
         (folder / _NOTE).unlink(missing_ok=True)
         return False
-    with Session.open(place.address, token=place.token):
-        client = FarmClient.find()
-        client.ask("drain", seconds=seconds, timeout=seconds + 60.0)
-        client.end()
+    try:
+        with Session.open(place.address, token=place.token):
+            client = FarmClient.find()
+            client.ask("drain", seconds=seconds, timeout=seconds + 60.0)
+            client.end()
+    except (ClusterUnreachable, NoFarm):
+        if not place.pid:
+            raise
+        # Its Ray has died: nothing runs that could be finished, and its keeper starts it no more.
     (folder / _NOTE).unlink(missing_ok=True)
     if place.pid:
-        keeper = psutil.Process(place.pid)
-        keeper.terminate()
-        try:
-            keeper.wait(_DOWN)
-        except psutil.TimeoutExpired:
-            keeper.kill()
+        with suppress(psutil.NoSuchProcess):
+            _end_keeper(psutil.Process(place.pid))
     return True
+
+
+def _end_keeper(keeper: psutil.Process) -> None:
+    keeper.terminate()
+    try:
+        keeper.wait(_DOWN)
+    except psutil.TimeoutExpired:
+        keeper.kill()
 
 
 def keep(plan: FarmPlan) -> None:
@@ -194,30 +238,56 @@ def keep(plan: FarmPlan) -> None:
     with Session.open("local", cpus=plan.lanes or None, gpus=gpus) as session:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, end)
-        place, client = _begin(plan, session)
+        client = _begin(plan, session, ended)
         _let_go()
-        misses, ask_at = 0, 0.0
-        while misses < _MISSES and not ended.wait(_GLANCE):
-            if not session.alive:  # before anybody asks: Ray would end this process, too
-                session.restart()
-                place, client = _begin(plan, session)
-                misses = 0
-            elif time.monotonic() >= ask_at:
-                try:
-                    client.ask("ping", timeout=_LOOK)
-                    misses = 0
-                except NoFarm:  # Ray starts it again, unless Ray itself is broken
-                    misses += 1
-                ask_at = time.monotonic() + _LOOK
+        watch(session, client, lambda: _begin(plan, session, ended), ended)
     note = find_place(plan.folder)
-    if note == place:
+    if note is not None and note.pid == os.getpid():
         (plan.folder / _NOTE).unlink(missing_ok=True)
 
 
-def _begin(plan: FarmPlan, session: Session) -> tuple[FarmPlace, FarmClient]:
+def watch(
+    session: OwnRay, client: Answers, begin: Callable[[], Answers], ended: threading.Event
+) -> None:
+    """Start a new Ray with the farm in it whenever the Ray or the farm has died, until `ended`.
+
+    Args:
+        client: of the farm that is up.
+        begin: starts the farm on a new Ray.
+
+    Raises:
+        ClusterUnreachable: none has started for so many times in a row.
+        NoFarm: nor has the farm.
+    """
+
+    def over() -> bool:
+        return ended.is_set() or not session.alive
+
+    misses, falls, ask_at = 0, 0, 0.0
+    while not ended.wait(_GLANCE * 2**falls):
+        if falls or misses >= _MISSES or not session.alive:
+            try:
+                # Before anybody asks for anything: Ray's death would end this process, too.
+                session.restart()
+                client, falls, misses = begin(), 0, 0
+            except (ClusterUnreachable, NoFarm) as error:
+                falls += 1
+                print(f"{error.code}: {error}", file=sys.stderr, flush=True)
+                if falls >= _FALLS and not ended.is_set():
+                    raise
+        elif time.monotonic() >= ask_at:
+            try:
+                client.ask("ping", timeout=_LOOK, unless=over)
+                misses = 0
+            except NoFarm:  # Ray starts it again, unless Ray itself is broken
+                misses += 1
+            ask_at = time.monotonic() + _LOOK
+
+
+def _begin(plan: FarmPlan, session: Session, ended: threading.Event) -> FarmClient:
     """Start the farm on the keeper's Ray, and note where that is."""
     client = FarmClient.start(plan)
-    client.ask("ping", timeout=_UP)
+    client.ask("ping", timeout=_UP, unless=lambda: ended.is_set() or not session.alive)
     place = FarmPlace(
         address=session.head,
         token=session.token,
@@ -225,7 +295,7 @@ def _begin(plan: FarmPlan, session: Session) -> tuple[FarmPlace, FarmClient]:
         started=psutil.Process().create_time(),
     )
     _write_note(plan.folder, place)
-    return place, client
+    return client
 
 
 def _let_go() -> None:

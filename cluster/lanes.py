@@ -13,7 +13,7 @@ from uuid import uuid4
 import psutil
 import ray
 from ray.exceptions import RayError
-from ray.util import placement_group, remove_placement_group
+from ray.util import placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.lane_files import LaneFiles
@@ -121,6 +121,11 @@ class Lane:
         """Up, and without a task."""
         up = self.lost is None and len(self.places) == len(self._shells)
         return up and self._task is None
+
+    @property
+    def placed(self) -> bool:
+        """Its node has room for it, so that its processes start. Asks Ray."""
+        return self.lost is None and placement_group_table(self._group)["state"] == "CREATED"
 
     def start(self, task: LaneTask, now: float) -> None:
         """Sets all processes that the task needs to work. The lane must be ready and idle."""

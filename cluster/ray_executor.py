@@ -26,7 +26,9 @@ from scheduler.events import ExecutorEvent, LaneLost, LaneReady, TaskFailed
 from scheduler.jobs import LaneTask
 
 _FIRST_LANE: Final = 180.0
-"""Seconds in which at least one lane must come up."""
+"""Seconds in which a node must have room for at least one lane, ..."""
+_SLOW_LANE: Final = 600.0
+"""... and in which one must be up: loading it may take a while on a machine that does much else."""
 _BACK_OFF: Final = 0.5
 """Seconds before the second attempt in a row to build a lane; doubles with each further one."""
 _LOOK: Final = 2.0
@@ -75,7 +77,7 @@ class RayExecutor:
         self._retired: set[int] = set()
         """Lanes whose node is dead; a node that joins later takes their numbers first."""
         self._look_at = 0.0
-        self._first_by = 0.0
+        self._first_by = self._last_by = 0.0
         self._refused: list[ExecutorEvent] = []
         """For the next poll: tasks that met no lane, and the ends of lanes that were killed."""
         self._begin()
@@ -140,11 +142,7 @@ class RayExecutor:
                 failures = self._builds[event.lane]
                 self._build_at[event.lane] = now + (_BACK_OFF * 2**failures if failures else 0.0)
         if time.monotonic() > self._first_by:
-            raise ClusterUnreachable(
-                f"no lane came up within {_FIRST_LANE:.0f} s",
-                "a node with free cores, or a free GPU, for at least one lane",
-                "free the cluster's resources or lower --lanes",
-            )
+            self._wait_on()
         return events
 
     def pids(self) -> dict[int, dict[str, int]]:
@@ -199,7 +197,27 @@ class RayExecutor:
         self._retired = set()
         # A Ray of our own is this machine, and no other node can join it.
         self._look_at = math.inf if self._session.local else time.monotonic() + _LOOK
-        self._first_by = time.monotonic() + _FIRST_LANE
+        self._expect_first(time.monotonic())
+
+    def _expect_first(self, now: float) -> None:
+        """No lane is up: give one time to come."""
+        self._first_by, self._last_by = now + _FIRST_LANE, now + _SLOW_LANE
+
+    def _wait_on(self) -> None:
+        """No lane has come up so far: wait for one that only takes long."""
+        if self._first_by >= self._last_by:
+            raise ClusterUnreachable(
+                f"no lane came up within {_SLOW_LANE:.0f} s",
+                "a machine on which a lane loads in that time",
+                "give it less to do, or lower --lanes",
+            )
+        if not any(lane.placed for lane in self._lanes):
+            raise ClusterUnreachable(
+                f"no lane found a place within {_FIRST_LANE:.0f} s",
+                "a node with free cores, or a free GPU, for at least one lane",
+                "free the cluster's resources or lower --lanes",
+            )
+        self._first_by = self._last_by
 
     def _look(self, now: float) -> None:
         """Give up the lanes of nodes that have died, and build some on nodes without any."""
@@ -219,7 +237,7 @@ class RayExecutor:
                 if lane.lost is None:
                     self._refused += lane.end(f"its node {lane.share.node} is dead")
         if len(self._retired) == self.lanes and self._first_by == math.inf:
-            self._first_by = now + _FIRST_LANE  # another node has as long to come
+            self._expect_first(now)  # another node has as long to come
 
     def _nodes(self) -> list[NodeRoom]:
         nodes = [

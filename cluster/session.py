@@ -28,6 +28,7 @@ import psutil
 import ray
 from ray._private import ray_constants
 from ray._private import worker as ray_worker
+from ray._private.node import Node
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 import cluster
@@ -44,6 +45,10 @@ _STORE: Final = 80 << 20
 """Bytes of Ray's object store (its minimum is 75 MiB): no frame ever goes there."""
 _SERVERS: Final = frozenset({"raylet", "gcs_server"})
 """Of Ray's processes those without which nothing goes on."""
+SLOW_START: Final = {"worker_register_timeout_seconds": 180}
+"""Seconds in which a process that Ray starts must have loaded Ray. After Ray's own 60 it is killed
+and started again, so that a machine too busy for that never has a lane."""
+_ONLOOKERS: Final = ("start_api_server", "start_monitor", "start_log_monitor")
 _NEAR: Final = ("127.0.0.1", "localhost", "[::1]")
 _TOKEN: Final = "RAY_AUTH_TOKEN"
 _TOKEN_MODE: Final = "RAY_AUTH_MODE"
@@ -161,22 +166,26 @@ class Session:
         return _SERVERS.isdisjoint(kind for kind, _ in node.dead_processes())
 
     def restart(self) -> None:
-        """Puts a new Ray in the place of one of our own whose servers have died.
+        """Puts a new Ray in the place of one of our own whose servers have died or do not answer.
 
         Raises:
-            ClusterUnreachable: it does not start.
+            ClusterUnreachable: it does not start. It may be asked to once more.
         """
-        self.close()
+        self._end(gently=False)
         fresh = self._start(self._own_cpus, self._own_gpus)
         self._folder, self._lock = fresh._folder, fresh._lock
 
     def close(self) -> None:
         """Leaves the cluster; one of our own ends, and its folder is removed."""
-        if self.alive:
+        self._end(gently=self.alive)
+
+    def _end(self, *, gently: bool) -> None:
+        node = _node()
+        if gently or node is None:
             family = psutil.Process().children(recursive=True) if self.local else []
         else:
             # Ray would ask the dead to end the living, and orphans are nobody's children.
-            _node().kill_all_processes(check_alive=False, allow_graceful=False)
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
             family = list(psutil.process_iter())
         ray.shutdown()
         if self._folder is not None:
@@ -199,7 +208,7 @@ class Session:
         # Ray turns its token check on by itself; with a token at hand it writes none to ~/.ray.
         own_token()
         try:
-            with _ray_starts(), _on_loopback(), gpus_shown(gpus):
+            with _ray_starts(), _on_loopback(), _no_onlookers(), gpus_shown(gpus):
                 ray.init(
                     address="local",
                     num_cpus=cpus,
@@ -209,6 +218,7 @@ class Session:
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
                     _temp_dir=str(folder),
+                    _system_config=dict(SLOW_START),  # Ray writes into it
                 )
         except BaseException as error:
             ray.shutdown()
@@ -351,6 +361,20 @@ def _on_loopback() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _no_onlookers() -> Iterator[None]:
+    """Ray's dashboard, its monitor for autoscaling and the one for logs are not started: three
+    Pythons that nobody here asks for anything. A start of Ray waits for the first of them."""
+    before = {name: getattr(Node, name) for name in _ONLOOKERS}
+    for name in _ONLOOKERS:
+        setattr(Node, name, lambda _, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
+
+
+@contextlib.contextmanager
 def servers_start(folder: Path) -> Iterator[None]:
     """What has to be around the start and the end of Ray's servers without ``ray.init``: they keep
     to the loopback, and note their address in ``folder`` instead of the one file that the machine
@@ -359,7 +383,7 @@ def servers_start(folder: Path) -> Iterator[None]:
     before = os.environ.get(_NOTES)
     os.environ[_NOTES] = str(folder)
     try:
-        with _ray_starts(), _on_loopback():
+        with _ray_starts(), _on_loopback(), _no_onlookers():
             yield
     finally:
         os.environ.pop(_NOTES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -13,8 +15,10 @@ from ray._private import worker
 
 from actors.pipeline import lane_processes
 from actors.toolbox import LaneKit
+from cluster import ray_executor
 from cluster.ray_executor import RayExecutor
-from cluster.session import Session
+from cluster.session import SLOW_START, Session
+from scheduler.errors import ClusterUnreachable
 from scheduler.events import LaneLost, LaneReady
 
 pytestmark = pytest.mark.ray
@@ -58,6 +62,38 @@ def test_lanes_come_up_again_after_the_death_of(server: str, tmp_path: Path) -> 
         executor.close()
     _, alive = psutil.wait_procs(family(strangers), timeout=30)
     assert alive == []
+
+
+def test_a_lane_that_has_a_place_may_take_its_time_and_one_without_may_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine that is busy with other things is not a cluster without room."""
+    kit, processes = LaneKit(cache_dir=tmp_path), lane_processes(1)
+    with Session.open("local", cpus=1) as session:
+        words = [
+            word for each in family() if each.name() == "gcs_server" for word in each.cmdline()
+        ]
+        (told,) = [word for word in words if word.startswith("--config_list=")]
+        said = json.loads(base64.b64decode(told.removeprefix("--config_list=")))
+        assert said.items() >= SLOW_START.items(), "Ray waits for processes that load slowly, too"
+        first = RayExecutor(session, kit, 1, processes)
+        until(first, LaneReady, 120)
+        monkeypatch.setattr(ray_executor, "_FIRST_LANE", 0.5)
+        second = RayExecutor(session, kit, 1, processes)
+        with pytest.raises(ClusterUnreachable, match="found a place"):
+            until(second, LaneReady, 120)
+        second.close()
+        first.close()
+        monkeypatch.setattr(ray_executor, "_FIRST_LANE", 0.0)
+        late = RayExecutor(session, kit, 1, processes)
+        ray.get(late._lanes[0]._group.ready(), timeout=60)
+        until(late, LaneReady, 120)
+        late.close()
+        monkeypatch.setattr(ray_executor, "_SLOW_LANE", 0.0)
+        never = RayExecutor(session, kit, 1, processes)
+        with pytest.raises(ClusterUnreachable, match="came up within"):
+            until(never, LaneReady, 120)
+        never.close()
 
 
 def test_a_ray_that_comes_up_too_late_leaves_nothing_and_is_started_again(

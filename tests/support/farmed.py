@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -33,8 +34,9 @@ KINDS: Final = (
 )
 """Faults; the *command* is the farm's keeper, with which all of the farm dies. A *zombie* takes
 lanes of two processes."""
-_WORDS: Final = 150.0
-"""Seconds in which a command is obeyed, by a farm that may just be starting again."""
+_WORDS: Final = 420.0
+"""Seconds in which a command is obeyed, by a farm that may just be starting again: more than the
+keeper takes for two tries at a Ray and for the service in it."""
 
 
 class FarmedJob:
@@ -53,6 +55,7 @@ class FarmedJob:
         self.folder = scene.folder / "state" / "swapfarm" / "farm"
         self.events: list[dict[str, object]] = []
         self._disk = FarmDisk(self.folder)
+        self._read: tuple[list[tuple[int, int]], Job] | None = None
         self._say("up", "--lanes", "2")
         place = find_place(self.folder)
         assert place is not None
@@ -81,7 +84,15 @@ class FarmedJob:
             time.sleep(1.0)
 
     def _job(self) -> Job:
-        return self._disk.ledger().state.jobs[self._name]
+        """As the journal has it, which is read again only when it was written to."""
+        stamps = []
+        for ending in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                facts = (self.folder / f"journal.db{ending}").stat()
+                stamps.append((facts.st_mtime_ns, facts.st_size))
+        if self._read is None or self._read[0] != stamps:
+            self._read = stamps, self._disk.ledger().state.jobs[self._name]
+        return self._read[1]
 
     @property
     def complaints(self) -> str:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -55,7 +56,8 @@ class Scene:
         trace: TracebackType | None,
     ) -> None:
         for process in self.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it died with the one before
+                process.kill()
         shutil.rmtree(self.temporary, ignore_errors=True)
 
     def processes(self) -> list[psutil.Process]:
@@ -120,7 +122,8 @@ def _holds_ring(process: psutil.Process) -> int:
 
 
 def _shared_memory() -> set[str]:
-    return set(os.listdir("/dev/shm"))
+    """Names of it; a folder there is somebody's place for files, and neither Ray's nor ours."""
+    return {entry.name for entry in os.scandir("/dev/shm") if not entry.is_dir()}
 
 
 def _has_open(process: psutil.Process, path: str) -> bool:
