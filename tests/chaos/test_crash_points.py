@@ -4,6 +4,9 @@ What a step is, and how it gets its name, is told in ``tests.support.crashing``.
 
 All pairs of deaths lead to few states of the disk, as the second start clears away what the first
 has left. What comes of a state is looked at once: the next start knows nothing but the disk.
+
+For all pairs a run is not killed at each of its steps but stopped there, and the disk copied: the
+copy is what a death at that step leaves.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +42,8 @@ _CHANCE = re.compile(r"[0-9a-f]{12,}|\d{8}-\d{6}-[0-9a-f]{6}")
 """Of names of files what is another one each time."""
 _TIMES = ("owner.json", "owner.json.tmp", "rates.json")
 """Files that say who is at work, or how fast; of the dead nobody is, and speed changes no film."""
+_KEYS = (KEY, CERTIFICATES)
+"""Drawn by chance; one is as good as another. They appear whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +68,17 @@ class Stage:
         (self.under / "cache").mkdir(parents=True)
         (self.under / "cache" / "models").symlink_to(self.models.cache / "models")
 
-    def run(self, die_at: int | None = None) -> list[str]:
+    def run(
+        self, die_at: int | None = None, stopped: Callable[[], None] | None = None
+    ) -> list[str]:
         """One start of the command, to its end or to its death.
+
+        Args:
+            stopped: called before each step, while the command stands still.
 
         Returns: the names of the steps that were begun.
         """
-        code, steps, said = self.crasher.run(self.argv(), self.under, die_at)
+        code, steps, said = self.crasher.run(self.argv(), self.under, die_at, stopped)
         assert code == (0 if die_at is None else DIED), (steps[-3:], said)
         return steps
 
@@ -79,19 +89,35 @@ class Stage:
             if not path.is_symlink():
                 os.utime(path, (then, then))
 
-    @property
-    def _saved(self) -> Path:
-        return self.under.with_name("saved")
-
-    def save(self) -> None:
+    def save(self, copy: Path) -> None:
         """Remember what is on the disk."""
-        shutil.rmtree(self._saved, ignore_errors=True)
-        shutil.copytree(self.under, self._saved, symlinks=True)
+        shutil.copytree(self.under, copy, symlinks=True)
 
-    def restore(self) -> None:
-        """As it was at the last `save`."""
+    def restore(self, copy: Path) -> None:
+        """As it was when it was saved; some hours have passed."""
         shutil.rmtree(self.under)
-        shutil.copytree(self._saved, self.under, symlinks=True)
+        shutil.copytree(copy, self.under, symlinks=True)
+        self.age()
+
+    def deaths(self, copies: Path) -> tuple[dict[str, Path], int]:
+        """One run to its end; what a death at each of its steps would leave on the disk.
+
+        Args:
+            copies: a new folder.
+
+        Returns:
+            {state: a copy of the disk}, each state once; and how many steps there were.
+        """
+        found: dict[str, Path] = {}
+
+        def stopped() -> None:
+            state = self.state()
+            if state not in found:
+                found[state] = copies / f"{len(found):04}"
+                self.save(found[state])
+
+        copies.mkdir()
+        return found, len(self.run(stopped=stopped))
 
     def state(self) -> str:
         """The same for two disks from which a start does the same."""
@@ -102,6 +128,8 @@ class Stage:
             content = "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
             if path.name in _TIMES:
                 content = str(path.stat().st_size > 0)
+            if path.name in _KEYS:
+                content = ""
             found.append(f"{_CHANCE.sub('#', str(path.relative_to(self.under)))} {content}")
         return "\n".join(sorted(found))
 
@@ -196,11 +224,15 @@ def converges(stage: Stage, calm: Seen, listing: str, looked_at: set[str]) -> bo
     if state in looked_at:
         return False
     stage.run()
+    all_is_well(stage, calm, listing)
+    looked_at.add(state)
+    return True
+
+
+def all_is_well(stage: Stage, calm: Seen, listing: str) -> None:
     assert stage.wrong(calm) == []
     assert (stage.under / "hashes.tsv").read_text() == listing
     assert stage.left() == []
-    looked_at.add(state)
-    return True
 
 
 def no_half_result(stage: Stage, calm: Seen, listing: str) -> None:
@@ -267,6 +299,28 @@ def test_killed_twice(
         kill_twice(stage, undisturbed, firsts[first], second, looked_at)
 
 
+def test_a_run_that_is_stopped_shows_what_a_death_leaves(
+    stage: Stage, undisturbed: tuple[list[str], Seen, str], tmp_path: Path
+) -> None:
+    stage.empty()
+    shown, _ = stage.deaths(tmp_path / "shown")
+    steps = undisturbed[0]
+    for number in random.Random(SEED).sample(range(1, len(steps) + 1), 4):
+        stage.empty()
+        stage.run(number)
+        assert stage.state() in shown, steps[number - 1]
+
+
+@pytest.fixture(scope="module")
+def once_dead(
+    stage: Stage, undisturbed: tuple[list[str], Seen, str], tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """What a death at any step leaves on the disk; each state once."""
+    stage.empty()
+    found, _ = stage.deaths(tmp_path_factory.mktemp("once") / "dead")
+    return [*found.values()]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("place", range(KINDS))
@@ -274,26 +328,26 @@ def test_killed_at_each_pair(
     place: int,
     stage: Stage,
     undisturbed: tuple[list[str], Seen, str],
-    firsts: dict[str, int],
+    once_dead: list[Path],
     looked_at: set[str],
+    tmp_path: Path,
 ) -> None:
-    """At each step, and at each step of the start after it, once for each name."""
+    """At each step, and at each step of the start after it."""
     _, calm, listing = undisturbed
-    assert len(firsts) >= KINDS
+    assert len(once_dead) >= KINDS
     with part(f"crashes-{place:02}") as facts:
-        facts |= {"first": [*firsts][place::KINDS], "pairs": 0, "states": 0}
+        facts |= {"first": [*range(place, len(once_dead), KINDS)], "pairs": 0, "states": 0}
         for first in facts["first"]:
-            stage.empty()
-            stage.run(firsts[first])
-            stage.age()
-            stage.save()
-            begun = stage.run()
-            for second in sorted({begun.index(name) + 1 for name in begun}):
-                stage.restore()
-                stage.run(second)
+            stage.restore(once_dead[first])
+            dead_again, steps = stage.deaths(tmp_path / f"{first:04}")
+            all_is_well(stage, calm, listing)
+            facts["pairs"] += steps
+            for state, copy in dead_again.items():
+                stage.restore(copy)
+                assert stage.state() == state
                 no_half_result(stage, calm, listing)
-                facts["pairs"] += 1
                 facts["states"] += converges(stage, calm, listing, looked_at)
+                shutil.rmtree(copy)
 
 
 def begun_after(stage: Stage, first: int) -> list[str]:

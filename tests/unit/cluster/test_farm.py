@@ -35,12 +35,18 @@ NEVER = Patience(again=1000.0)
 
 
 class TestFarm:
-    """A farm with one lane that needs no model, turned by hand."""
+    """A farm with one lane that needs no model, turned by hand.
+
+    Args:
+        turn_seconds: how long the lane works at each turn; 0: for one frame, so that how far it
+            comes is the same on any machine.
+    """
 
     __test__ = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, turn_seconds: float = 0.02) -> None:
         self.folder = folder
+        self._turn_seconds = turn_seconds
         self.now = 0.0
         self.keep_seconds = 0.0
         self.farm = self._begin()
@@ -74,7 +80,7 @@ class TestFarm:
     def turn(self, times: int = 1) -> None:
         for _ in range(times):
             self.now += 1.0
-            self.farm.turn(0.02)
+            self.farm.turn(self._turn_seconds)
 
     def words(self) -> list[dict[str, Any]]:
         """What webhooks have not heard yet, the oldest first."""
@@ -233,7 +239,8 @@ def test_cancel_retry_and_rm(farm: TestFarm, spec: JobSpec) -> None:
 
 
 def test_requeue_of_some_frames_makes_their_chunks_again(farm: TestFarm, spec: JobSpec) -> None:
-    farm.ask("submit", entry=entry(spec))
+    """The tables are gone with the job's folder; that they have to be made again is no failure."""
+    farm.ask("submit", entry=entry(replace(spec, attempts=1)))
     before = {c["chunk"]: c["attempts"] for c in farm.until("completed")["chunks"][CHUNKS:]}
     os.unlink(spec.output)
     farm.ask("requeue", job="film", kind="render", start=12, stop=15)
