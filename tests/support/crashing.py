@@ -211,9 +211,16 @@ def _child(order: dict[str, Any]) -> int:
 
 
 def _serve() -> None:
-    import farm.cli
-    import farm.runner  # noqa: F401  (loaded once, here, for all children)
+    # Loaded once, here, for all children: most of what a short command spends its time on.
+    import c2pa  # noqa: F401
 
+    import farm.cli
+    import farm.runner  # noqa: F401
+    from actors.threads import limit_threads
+    from kernels.warm import warm_up
+
+    limit_threads(1)  # threads do not outlive a fork
+    warm_up()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
