@@ -13,7 +13,7 @@ import pytest
 
 import cluster.farm
 from actors.prober import probe
-from actors.toolbox import LaneKit
+from actors.toolbox import LaneKit, Toolbox
 from cluster.executor import Executor
 from cluster.farm import Farm
 from cluster.farm_actor import check_journal
@@ -40,13 +40,17 @@ class TestFarm:
     Args:
         turn_seconds: how long the lane works at each turn; 0: for one frame, so that how far it
             comes is the same on any machine.
+        tools: of its lanes; None: new ones for each.
     """
 
     __test__ = False
 
-    def __init__(self, folder: Path, turn_seconds: float = 0.02) -> None:
+    def __init__(
+        self, folder: Path, turn_seconds: float = 0.02, tools: Toolbox | None = None
+    ) -> None:
         self.folder = folder
         self._turn_seconds = turn_seconds
+        self._tools = tools
         self.now = 0.0
         self.keep_seconds = 0.0
         self.farm = self._begin()
@@ -67,7 +71,7 @@ class TestFarm:
         return farm
 
     def _lane(self, kit: LaneKit) -> Executor:
-        return BlindLane(kit)
+        return BlindLane(kit, self._tools)
 
     def ask(self, verb: str, **facts: Any) -> Any:
         return self.verbs.ask(verb, **facts)
