@@ -10,9 +10,9 @@ the disk then is what a death at that step would leave, so that one run shows wh
 come to.
 
 Run as a script it loads the program once and then forks a child for each line of JSON on stdin:
-{"argv": [...], "under": folder, "log": file, "steps": file, "die_at": n or null, "watched": bool}.
-It answers with a line of JSON on stdout for each stop, {"stopped": true}, and goes on when it gets
-a line; and with one for the end, {"code": n}.
+{"argv": [...], "under": folder, "log": file, "steps": file, "reads": file, "die_at": n or null,
+"watched": bool}. It answers with a line of JSON on stdout for each stop, {"stopped": true}, and
+goes on when it gets a line; and with one for the end, {"code": n}.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -46,13 +47,24 @@ class Steps:
         notes: descriptor to which the names go.
         die_at: 1-based number of the step before which the process ends; None: never.
         stops: before each step the process stops, until somebody lets it go on.
+        reads: descriptor to which the paths go of files that are opened to be read only; None:
+            nobody wants to know.
     """
 
-    def __init__(self, under: Path, notes: int, die_at: int | None, *, stops: bool = False) -> None:
+    def __init__(
+        self,
+        under: Path,
+        notes: int,
+        die_at: int | None,
+        *,
+        stops: bool = False,
+        reads: int | None = None,
+    ) -> None:
         self._under = f"{under}/"
         self._notes = notes
         self._die_at = die_at
         self._stops = stops
+        self._reads = reads
         self._count = 0
         self._inside = False
 
@@ -95,8 +107,16 @@ class Steps:
         match event:
             case "open":
                 path, _, flags = args
-                if isinstance(path, str | bytes | Path) and flags & _WRITES:
-                    self.take("open", os.path.abspath(os.fsdecode(path)))
+                if isinstance(path, str | bytes | Path):
+                    name = os.path.abspath(os.fsdecode(path))
+                    if flags & _WRITES:
+                        self.take("open", name)
+                    elif (
+                        self._reads is not None
+                        and name.startswith(self._under)
+                        and not os.path.isdir(name)  # opened to be removed
+                    ):
+                        os.write(self._reads, f"{name}\n".encode())
             case "os.rename":
                 self.take("rename to", os.path.abspath(os.fsdecode(args[1])))
             case "os.link" | "os.symlink":
@@ -123,6 +143,18 @@ def _who(frame: FrameType | None) -> str:
             return f"{module}.{frame.f_code.co_name}"
         frame = frame.f_back
     return "outside"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """What came of one run of the command."""
+
+    code: int
+    steps: list[str]
+    """Names of the steps that were begun."""
+    reads: list[Path]
+    """Files that Python opened to read."""
+    said: str
 
 
 class Crasher:
@@ -163,23 +195,23 @@ class Crasher:
         under: Path,
         die_at: int | None = None,
         stopped: Callable[[], None] | None = None,
-    ) -> tuple[int, list[str], str]:
+    ) -> Life:
         """Run the command once.
 
         Args:
-            under: the folder whose steps count; the names of the steps are written above it.
+            under: the folder whose steps count; what becomes known of them is written above it.
             stopped: called before each step, while the command stands still.
-
-        Returns:
-            The exit code, the names of the steps that were begun, and all that was said.
         """
         assert self._process.stdout
-        log, steps = under.with_name(f"{under.name}.log"), under.with_name(f"{under.name}.steps")
+        log, steps, reads = (
+            under.with_name(f"{under.name}.{end}") for end in ("log", "steps", "reads")
+        )
         line = {
             "argv": list(argv),
             "under": str(under),
             "log": str(log),
             "steps": str(steps),
+            "reads": str(reads),
             "die_at": die_at,
             "watched": stopped is not None,
         }
@@ -188,7 +220,12 @@ class Crasher:
             assert stopped
             stopped()
             self._say("go on")
-        return int(answer["code"]), steps.read_text().splitlines(), log.read_text()
+        return Life(
+            code=int(answer["code"]),
+            steps=steps.read_text().splitlines(),
+            reads=[Path(line) for line in reads.read_text().splitlines()],
+            said=log.read_text(),
+        )
 
     def _say(self, line: str) -> None:
         assert self._process.stdin
@@ -203,7 +240,9 @@ def _child(order: dict[str, Any]) -> int:
     os.dup2(log, 1)
     os.dup2(log, 2)
     notes = os.open(order["steps"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    Steps(Path(order["under"]), notes, order["die_at"], stops=order["watched"]).install()
+    reads = os.open(order["reads"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    under, stops = Path(order["under"]), order["watched"]
+    Steps(under, notes, order["die_at"], stops=stops, reads=reads).install()
     code = main(order["argv"])
     sys.stdout.flush()
     sys.stderr.flush()
