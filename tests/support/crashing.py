@@ -11,8 +11,8 @@ come to.
 
 Run as a script it loads the program once and then forks a child for each line of JSON on stdin:
 {"argv": [...], "under": folder, "log": file, "steps": file, "reads": file, "die_at": n or null,
-"watched": bool}. It answers with a line of JSON on stdout for each stop, {"stopped": true}, and
-goes on when it gets a line; and with one for the end, {"code": n}.
+"watched": bool, "environment": {...}}. It answers with a line of JSON on stdout for each stop,
+{"stopped": true}, and goes on when it gets a line; and with one for the end, {"code": n}.
 """
 
 from __future__ import annotations
@@ -195,12 +195,14 @@ class Crasher:
         under: Path,
         die_at: int | None = None,
         stopped: Callable[[], None] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Life:
         """Run the command once.
 
         Args:
             under: the folder whose steps count; what becomes known of them is written above it.
             stopped: called before each step, while the command stands still.
+            environment: variables of this run alone.
         """
         assert self._process.stdout
         log, steps, reads = (
@@ -214,6 +216,7 @@ class Crasher:
             "reads": str(reads),
             "die_at": die_at,
             "watched": stopped is not None,
+            "environment": dict(environment or {}),
         }
         self._say(json.dumps(line))
         while "code" not in (answer := json.loads(self._process.stdout.readline())):
@@ -241,6 +244,7 @@ def _child(order: dict[str, Any]) -> int:
     os.dup2(log, 2)
     notes = os.open(order["steps"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     reads = os.open(order["reads"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.environ.update(order["environment"])
     under, stops = Path(order["under"]), order["watched"]
     Steps(under, notes, order["die_at"], stops=stops, reads=reads).install()
     code = main(order["argv"])
