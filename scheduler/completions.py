@@ -192,6 +192,8 @@ class Completions:
         job = self._state.jobs[task.job]
         if failure.code == DiskFull.code:
             return self._without_room(job, task, failure, now)
+        if failure.code == OutputMissing.code:
+            return self._without_output(job, task, failure, now)
         task.failures += 1
         task.last = failure
         if node is not None:
@@ -233,6 +235,22 @@ class Completions:
             self.wait(task)
         self._board.offer(job)
         return [] if known else [JobChanged(job=job.id, state=job.state, reason=failure.found)]
+
+    def _without_output(
+        self, job: Job, task: Task, failure: Failure, now: float
+    ) -> list[Instruction]:
+        """What was delivered and is lost is no fault of the task, nor of who looked for it.
+
+        It may have been removed on purpose: of a completed job that is done anew only the result
+        is left.
+        """
+        job.retries += 1
+        task.last = failure
+        if not task.leases:
+            task.not_before = now + self._rules.backoff_seconds
+            self.wait(task)
+        self._board.offer(job)
+        return []
 
     def _passes(self, job: Job, task: Task) -> bool:
         return (

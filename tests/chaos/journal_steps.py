@@ -9,7 +9,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -75,19 +80,36 @@ def fork(
     return os.waitstatus_to_exitcode(status), notes.read_text().splitlines(), max(said, default=0)
 
 
-def story(told: list[tuple[Event, float]], deaths: tuple[int, ...]) -> list[str]:
-    """What is wrong after writers that died at these steps, one after the other."""
-    wrong, most = [], 0
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        for die_at in (*deaths, None):
-            code, _, said = fork(folder, told, die_at)
-            most = max(most, said)
-            if code not in (0, DIED) or (die_at is None and code != 0):
-                wrong.append(f"exit {code}")
-            journal = Journal(folder / "journal" / "journal.sqlite")
-            try:
-                wrong += journal.check()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What the writers of a journal have come to."""
+
+    folder: Path
+    acknowledged: int = 0
+    steps: int = 0
+    """Of the latest life."""
+    wrong: tuple[str, ...] = ()
+
+    def live(self, told: list[tuple[Event, float]], die_at: int | None) -> Past:
+        """One more writer's life, to its death or its end, and a look at the journal after it."""
+        code, steps, said = fork(self.folder, told, die_at)
+        most = max(self.acknowledged, said)
+        wrong = [] if code == (0 if die_at is None else DIED) else [f"exit {code}"]
+        wrong += self._look(told, most, whole=die_at is None)
+        return replace(
+            self,
+            acknowledged=most,
+            steps=len(steps),
+            wrong=(*self.wrong, *(f"death at {die_at}: {each}" for each in wrong)),
+        )
+
+    def _look(self, told: list[tuple[Event, float]], most: int, *, whole: bool) -> list[str]:
+        """At a copy: the next writer is to find what the death has left."""
+        with TemporaryDirectory() as name:
+            place = Path(name) / "journal"
+            shutil.copytree(self.folder / "journal", place)
+            with closing(Journal(place / "journal.sqlite")) as journal:
+                wrong = journal.check()
                 if journal.seq < most:
                     wrong.append(f"{most} was acknowledged and {journal.seq} is there")
                 ledger = Ledger()
@@ -95,11 +117,39 @@ def story(told: list[tuple[Event, float]], deaths: tuple[int, ...]) -> list[str]
                     ledger.handle(event, now)
                 if journal.restore().state != ledger.state:
                     wrong.append(f"another state after {journal.seq} events")
-            finally:
-                journal.close()
-        if journal.seq != len(told):
-            wrong.append(f"{journal.seq} events in the end")
-    return [f"{deaths}: {each}" for each in wrong]
+                if whole and journal.seq != len(told):
+                    wrong.append(f"{journal.seq} events in the end")
+        return wrong
+
+    def copy(self, folder: Path) -> Past:
+        """The same, to go on from in another way."""
+        shutil.copytree(self.folder, folder)
+        return replace(self, folder=folder)
+
+
+def stories(
+    told: list[tuple[Event, float]], first: int, choose: Callable[[range], Iterable[int]]
+) -> tuple[int, list[str]]:
+    """A writer that dies at a step; then one that does not, or dies, too, and one that does not.
+
+    Args:
+        choose: of all steps of the second writer those at which it dies.
+
+    Returns:
+        How many stories there were, and what went wrong in them.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name) / "first"
+        folder.mkdir()
+        dead = Past(folder=folder).live(told, first)
+        after = dead.copy(Path(name) / "whole").live(told, None)
+        count, wrong = 1, [*after.wrong]
+        for second in choose(range(1, after.steps + 1)):
+            place = Path(name) / str(second)
+            wrong += dead.copy(place).live(told, second).live(told, None).wrong
+            shutil.rmtree(place)
+            count += 1
+    return count, [f"after {first}: {each}" for each in wrong]
 
 
 def main() -> None:
@@ -111,21 +161,23 @@ def main() -> None:
     told = history(given.seed)
     with TemporaryDirectory() as name:
         _, steps, _ = fork(Path(name), told, None)
-    every = range(1, len(steps) + 1)
+    firsts = range(1, len(steps) + 1)
+    rng = random.Random(given.seed)
+    drawn = Counter(rng.choices(firsts, k=given.pairs))
     if given.share:
         share, shares = given.share
-        stories: list[tuple[int, ...]] = [(first, second) for first in every for second in every][
-            share::shares
-        ]
-    else:
-        rng = random.Random(given.seed)
-        stories = [(step,) for step in every]
-        stories += [(rng.choice(every), rng.choice(every)) for _ in range(given.pairs)]
-    wrong = [each for deaths in stories for each in story(told, deaths)]
+        firsts = firsts[share::shares]
+    count, wrong = 0, list[str]()
+    for first in firsts:
+
+        def choose(every: range, first: int = first) -> Iterable[int]:
+            return every if given.share else rng.choices(every, k=drawn[first])
+
+        more, found = stories(told, first, choose)
+        count += more
+        wrong += found
     names = list(dict.fromkeys(steps))
-    print(
-        json.dumps({"stories": len(stories), "steps": len(steps), "names": names, "wrong": wrong})
-    )
+    print(json.dumps({"stories": count, "steps": len(steps), "names": names, "wrong": wrong}))
 
 
 if __name__ == "__main__":

@@ -4,161 +4,38 @@ What a step is, and how it gets its name, is told in ``tests.support.crashing``.
 
 All pairs of deaths lead to few states of the disk, as the second start clears away what the first
 has left. What comes of a state is looked at once: the next start knows nothing but the disk.
+
+For all pairs a run is not killed at each of its steps but stopped there, and the disk copied: the
+copy is what a death at that step leaves.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import random
-import re
 import shutil
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from actors.credential import CERTIFICATES, KEY
 from actors.models import ModelStore
-from tests.support.crashing import DIED, Crasher
-from tests.support.faces import SHOTS, face_of_film
-from tests.support.numbered import even_pts, make_film
-from tests.support.oracle import Seen, faults, look
+from tests.support.oracle import Seen, look
 from tests.support.record import part
+from tests.support.short_job import FRAMES, Stage, short_job
 
 PAIRS = 6
 """In the default run; drawn by ``SEED``."""
 SEED = 20261122
-FRAMES = 8
-QUIET = ("--no-ray", "--json", "--overwrite", "--no-stabilize", "--no-occlusion", "--no-objects")
-KINDS = 40
-"""Names of steps that there are at least; so many parts the long proof has."""
-_CHANCE = re.compile(r"[0-9a-f]{12,}|\d{8}-\d{6}-[0-9a-f]{6}")
-"""Of names of files what is another one each time."""
-_TIMES = ("owner.json", "owner.json.tmp", "rates.json")
-"""Files that say who is at work, or how fast; of the dead nobody is, and speed changes no film."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """What all runs share."""
-
-    crasher: Crasher
-    film: Path
-    face: Path
-    models: ModelStore
-    source: Seen
-    under: Path
-    """Everything that a run writes; emptied before each story."""
-
-    def argv(self) -> list[str]:
-        paths = [self.film, "-s", self.face, "-o", self.under / "out.mp4"]
-        listing = ["--frame-hashes", self.under / "hashes.tsv", "--chunk-seconds", "0.16"]
-        return ["submit", *map(str, [*paths, *listing]), *QUIET]
-
-    def empty(self) -> None:
-        shutil.rmtree(self.under, ignore_errors=True)
-        (self.under / "cache").mkdir(parents=True)
-        (self.under / "cache" / "models").symlink_to(self.models.cache / "models")
-
-    def run(self, die_at: int | None = None) -> list[str]:
-        """One start of the command, to its end or to its death.
-
-        Returns: the names of the steps that were begun.
-        """
-        code, steps, said = self.crasher.run(self.argv(), self.under, die_at)
-        assert code == (0 if die_at is None else DIED), (steps[-3:], said)
-        return steps
-
-    def age(self) -> None:
-        """Some hours pass."""
-        then = time.time() - 10_000
-        for path in self.under.rglob("*"):
-            if not path.is_symlink():
-                os.utime(path, (then, then))
-
-    @property
-    def _saved(self) -> Path:
-        return self.under.with_name("saved")
-
-    def save(self) -> None:
-        """Remember what is on the disk."""
-        shutil.rmtree(self._saved, ignore_errors=True)
-        shutil.copytree(self.under, self._saved, symlinks=True)
-
-    def restore(self) -> None:
-        """As it was at the last `save`."""
-        shutil.rmtree(self.under)
-        shutil.copytree(self._saved, self.under, symlinks=True)
-
-    def state(self) -> str:
-        """The same for two disks from which a start does the same."""
-        found = []
-        for path in self.under.rglob("*"):
-            if path.is_symlink() or path.is_relative_to(self.under / "cache" / "models"):
-                continue
-            content = "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
-            if path.name in _TIMES:
-                content = str(path.stat().st_size > 0)
-            found.append(f"{_CHANCE.sub('#', str(path.relative_to(self.under)))} {content}")
-        return "\n".join(sorted(found))
-
-    def wrong(self, calm: Seen | None = None) -> list[str]:
-        """What is wrong with the result that stands there."""
-        return faults(look(self.under / "out.mp4"), self.source, calm)
-
-    def left(self) -> list[str]:
-        """Files that nobody asked for: all but the results, what is kept on purpose, and models."""
-        state, cache = self.under / "state" / "swapfarm", self.under / "cache"
-        wanted = {self.under / "out.mp4", self.under / "hashes.tsv", state / "rates.json"}
-        wanted |= {state / "credentials" / name for name in (".lock", KEY, CERTIFICATES)}
-        found = [
-            path
-            for path in self.under.rglob("*")
-            if path not in wanted
-            and not path.is_relative_to(cache / "models")
-            and not (path.is_dir() and not path.name.startswith(".") and not _is_job(path))
-            and not _is_kept(path, state / "reports", 3)
-            and not _is_kept(path, cache / "analysis", 2)
-        ]
-        return sorted(str(path.relative_to(self.under)) for path in found)
-
-
-def _is_job(path: Path) -> bool:
-    return path.parent.name == "jobs"
-
-
-def _is_kept(path: Path, book: Path, files: int) -> bool:
-    """A file of a whole entry of a folder of such."""
-    entry = path.parent
-    return entry.parent == book and entry.name[0] != "." and len(list(entry.iterdir())) == files
+PARTS = 16
+"""Of the long proof; there are at least so many states after one death."""
 
 
 @pytest.fixture(scope="module")
 def stage(
     tmp_path_factory: pytest.TempPathFactory, samples: dict[str, Path], models: ModelStore
 ) -> Iterator[Stage]:
-    folder = tmp_path_factory.mktemp("crashes")
-    shot = face_of_film(samples["single_face"], *SHOTS["single_face"])
-    film = make_film(folder / "film.mp4", [shot], even_pts(FRAMES))
-    under = folder / "run"
-    environment = os.environ | {
-        "XDG_STATE_HOME": str(under / "state"),
-        "SWAPFARM_CACHE_DIR": str(under / "cache"),
-        "SWAPFARM_REPORT_GB": "1",
-        "SWAPFARM_ANALYSIS_GB": "1",
-    }
-    with Crasher(environment) as crasher:
-        yield Stage(
-            crasher=crasher,
-            film=film,
-            face=samples["astronaut"],
-            models=models,
-            source=look(film),
-            under=under,
-        )
+    with short_job(tmp_path_factory.mktemp("crashes"), samples, models, {}) as stage:
+        yield stage
 
 
 @pytest.fixture(scope="module")
@@ -196,17 +73,23 @@ def converges(stage: Stage, calm: Seen, listing: str, looked_at: set[str]) -> bo
     if state in looked_at:
         return False
     stage.run()
-    assert stage.wrong(calm) == []
-    assert (stage.under / "hashes.tsv").read_text() == listing
-    assert stage.left() == []
+    all_is_well(stage, calm, listing)
     looked_at.add(state)
     return True
 
 
+def all_is_well(stage: Stage, calm: Seen, listing: str) -> None:
+    no_half_result(stage, calm, listing)
+    assert (stage.under / "out.mp4").exists()
+    assert (stage.under / "hashes.tsv").exists()
+    assert stage.left() == []
+
+
 def no_half_result(stage: Stage, calm: Seen, listing: str) -> None:
     """A result is whole or not there."""
-    if (stage.under / "out.mp4").exists():
+    if (stage.under / "out.mp4").exists() and stage.digest not in stage.good:
         assert stage.wrong(calm) == []
+        stage.good.add(stage.digest)
     if (stage.under / "hashes.tsv").exists():
         assert (stage.under / "hashes.tsv").read_text() == listing
 
@@ -267,33 +150,67 @@ def test_killed_twice(
         kill_twice(stage, undisturbed, firsts[first], second, looked_at)
 
 
+def test_a_run_that_is_stopped_shows_what_a_death_leaves(
+    stage: Stage, undisturbed: tuple[list[str], Seen, str]
+) -> None:
+    steps = undisturbed[0]
+    shown: list[list[str]] = []
+    for _ in range(2):
+        stage.empty()
+        shown.append([])
+        assert stage.run(stopped=lambda: shown[-1].append(stage.state())) == steps
+    for number in random.Random(SEED).sample(range(1, len(steps) + 1), 4):
+        stage.empty()
+        stage.run(number)
+        one, other = (each[number - 1].splitlines() for each in shown)
+        dead = stage.state().splitlines()
+        name = steps[number - 1]
+        assert [line.split()[0] for line in dead] == [line.split()[0] for line in one], name
+        # But for what two calm runs do not have in common: the time of a signature, say.
+        assert {*one} & {*other} <= {*dead}, name
+
+
+@pytest.fixture(scope="module")
+def once_dead(
+    stage: Stage, undisturbed: tuple[list[str], Seen, str], tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """What a death at any step leaves on the disk; each state once."""
+    stage.empty()
+    _, calm, listing = undisturbed
+    copies = tmp_path_factory.mktemp("once") / "dead"
+    found, _ = stage.deaths(copies, lambda: no_half_result(stage, calm, listing))
+    return [*found.values()]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("place", range(KINDS))
+@pytest.mark.parametrize("place", range(PARTS))
 def test_killed_at_each_pair(
     place: int,
     stage: Stage,
     undisturbed: tuple[list[str], Seen, str],
-    firsts: dict[str, int],
+    once_dead: list[Path],
     looked_at: set[str],
+    tmp_path: Path,
 ) -> None:
-    """At each step, and at each step of the start after it, once for each name."""
+    """At each step, and at each step of the start after it."""
     _, calm, listing = undisturbed
-    assert len(firsts) >= KINDS
+    assert len(once_dead) >= PARTS
     with part(f"crashes-{place:02}") as facts:
-        facts |= {"first": [*firsts][place::KINDS], "pairs": 0, "states": 0}
+        facts |= {"first": [*range(place, len(once_dead), PARTS)], "pairs": 0, "states": 0}
         for first in facts["first"]:
-            stage.empty()
-            stage.run(firsts[first])
-            stage.age()
-            stage.save()
-            begun = stage.run()
-            for second in sorted({begun.index(name) + 1 for name in begun}):
-                stage.restore()
-                stage.run(second)
-                no_half_result(stage, calm, listing)
-                facts["pairs"] += 1
-                facts["states"] += converges(stage, calm, listing, looked_at)
+            stage.restore(once_dead[first])
+            copies = tmp_path / f"{first:04}"
+            dead_again, steps = stage.deaths(copies, lambda: no_half_result(stage, calm, listing))
+            all_is_well(stage, calm, listing)
+            facts["pairs"] += steps
+            for state, copy in dead_again.items():
+                if state not in looked_at:
+                    stage.restore(copy)
+                    assert stage.state() == state
+                    assert converges(stage, calm, listing, looked_at)
+                    facts["states"] += 1
+                shutil.rmtree(copy)
 
 
 def begun_after(stage: Stage, first: int) -> list[str]:

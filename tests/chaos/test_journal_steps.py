@@ -32,7 +32,7 @@ def test_the_next_writer_goes_on_from_the_same_state() -> None:
 def test_the_same_for_each_pair(share: int) -> None:
     with part(f"journal-steps-{share:02}") as facts:
         facts |= told("--share", f"{share}", f"{SHARES}")
-        assert facts["stories"] >= facts["steps"] ** 2 // SHARES
+        assert facts["stories"] > facts["steps"]
 
 
 def told(*options: str) -> dict[str, Any]:

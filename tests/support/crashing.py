@@ -5,9 +5,14 @@ linked or removed, a folder made or removed, a statement of SQLite. Python names
 its audit events, so nothing in the program has to take part, and nothing can be forgotten. A step
 is called after the function of ours that takes it, what it does, and the file.
 
+A run may be watched instead: it stops before each step, whole, with all of its threads. What is on
+the disk then is what a death at that step would leave, so that one run shows what all deaths in it
+come to.
+
 Run as a script it loads the program once and then forks a child for each line of JSON on stdin:
-{"argv": [...], "under": folder, "log": file, "steps": file, "die_at": n or null}. It answers each
-with a line of JSON on stdout: {"code": n}.
+{"argv": [...], "under": folder, "log": file, "steps": file, "reads": file, "die_at": n or null,
+"watched": bool, "environment": {...}}. It answers with a line of JSON on stdout for each stop,
+{"stopped": true}, and goes on when it gets a line; and with one for the end, {"code": n}.
 """
 
 from __future__ import annotations
@@ -15,10 +20,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -38,12 +46,25 @@ class Steps:
         under: only steps on files below it count.
         notes: descriptor to which the names go.
         die_at: 1-based number of the step before which the process ends; None: never.
+        stops: before each step the process stops, until somebody lets it go on.
+        reads: descriptor to which the paths go of files that are opened to be read only; None:
+            nobody wants to know.
     """
 
-    def __init__(self, under: Path, notes: int, die_at: int | None) -> None:
+    def __init__(
+        self,
+        under: Path,
+        notes: int,
+        die_at: int | None,
+        *,
+        stops: bool = False,
+        reads: int | None = None,
+    ) -> None:
         self._under = f"{under}/"
         self._notes = notes
         self._die_at = die_at
+        self._stops = stops
+        self._reads = reads
         self._count = 0
         self._inside = False
 
@@ -77,6 +98,8 @@ class Steps:
             os.write(self._notes, f"{name}\n".encode())
             if self._count == self._die_at:
                 os._exit(DIED)
+            if self._stops:
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         finally:
             self._inside = False
 
@@ -84,8 +107,16 @@ class Steps:
         match event:
             case "open":
                 path, _, flags = args
-                if isinstance(path, str | bytes | Path) and flags & _WRITES:
-                    self.take("open", os.path.abspath(os.fsdecode(path)))
+                if isinstance(path, str | bytes | Path):
+                    name = os.path.abspath(os.fsdecode(path))
+                    if flags & _WRITES:
+                        self.take("open", name)
+                    elif (
+                        self._reads is not None
+                        and name.startswith(self._under)
+                        and not os.path.isdir(name)  # opened to be removed
+                    ):
+                        os.write(self._reads, f"{name}\n".encode())
             case "os.rename":
                 self.take("rename to", os.path.abspath(os.fsdecode(args[1])))
             case "os.link" | "os.symlink":
@@ -112,6 +143,18 @@ def _who(frame: FrameType | None) -> str:
             return f"{module}.{frame.f_code.co_name}"
         frame = frame.f_back
     return "outside"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """What came of one run of the command."""
+
+    code: int
+    steps: list[str]
+    """Names of the steps that were begun."""
+    reads: list[Path]
+    """Files that Python opened to read."""
+    said: str
 
 
 class Crasher:
@@ -147,30 +190,50 @@ class Crasher:
         self._process.stdout.close()
 
     def run(
-        self, argv: Sequence[str], under: Path, die_at: int | None = None
-    ) -> tuple[int, list[str], str]:
+        self,
+        argv: Sequence[str],
+        under: Path,
+        die_at: int | None = None,
+        stopped: Callable[[], None] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Life:
         """Run the command once.
 
         Args:
-            under: the folder whose steps count; the names of the steps are written above it.
-
-        Returns:
-            The exit code, the names of the steps that were begun, and all that was said.
+            under: the folder whose steps count; what becomes known of them is written above it.
+            stopped: called before each step, while the command stands still.
+            environment: variables of this run alone.
         """
-        assert self._process.stdin
         assert self._process.stdout
-        log, steps = under.with_name(f"{under.name}.log"), under.with_name(f"{under.name}.steps")
+        log, steps, reads = (
+            under.with_name(f"{under.name}.{end}") for end in ("log", "steps", "reads")
+        )
         line = {
             "argv": list(argv),
             "under": str(under),
             "log": str(log),
             "steps": str(steps),
+            "reads": str(reads),
             "die_at": die_at,
+            "watched": stopped is not None,
+            "environment": dict(environment or {}),
         }
-        self._process.stdin.write(json.dumps(line) + "\n")
+        self._say(json.dumps(line))
+        while "code" not in (answer := json.loads(self._process.stdout.readline())):
+            assert stopped
+            stopped()
+            self._say("go on")
+        return Life(
+            code=int(answer["code"]),
+            steps=steps.read_text().splitlines(),
+            reads=[Path(line) for line in reads.read_text().splitlines()],
+            said=log.read_text(),
+        )
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        return int(answer["code"]), steps.read_text().splitlines(), log.read_text()
 
 
 def _child(order: dict[str, Any]) -> int:
@@ -180,7 +243,10 @@ def _child(order: dict[str, Any]) -> int:
     os.dup2(log, 1)
     os.dup2(log, 2)
     notes = os.open(order["steps"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    Steps(Path(order["under"]), notes, order["die_at"]).install()
+    reads = os.open(order["reads"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.environ.update(order["environment"])
+    under, stops = Path(order["under"]), order["watched"]
+    Steps(under, notes, order["die_at"], stops=stops, reads=reads).install()
     code = main(order["argv"])
     sys.stdout.flush()
     sys.stderr.flush()
@@ -188,9 +254,16 @@ def _child(order: dict[str, Any]) -> int:
 
 
 def _serve() -> None:
-    import farm.cli
-    import farm.runner  # noqa: F401  (loaded once, here, for all children)
+    # Loaded once, here, for all children: most of what a short command spends its time on.
+    import c2pa  # noqa: F401
 
+    import farm.cli
+    import farm.runner  # noqa: F401
+    from actors.threads import limit_threads
+    from kernels.warm import warm_up
+
+    limit_threads(1)  # threads do not outlive a fork
+    warm_up()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -199,7 +272,12 @@ def _serve() -> None:
                 code = _child(json.loads(line))
             finally:
                 os._exit(code)
-        _, status = os.waitpid(child, 0)
+        _, status = os.waitpid(child, os.WUNTRACED)
+        while os.WIFSTOPPED(status):
+            print(json.dumps({"stopped": True}), flush=True)
+            # Without a word whoever looked at it is gone.
+            os.kill(child, signal.SIGCONT if sys.stdin.readline() else signal.SIGKILL)
+            _, status = os.waitpid(child, os.WUNTRACED)
         print(json.dumps({"code": os.waitstatus_to_exitcode(status)}), flush=True)
 
 

@@ -100,7 +100,7 @@ def failing_writes(folder: Path, under: Path, seed: int, one_in: int = 10) -> di
     subprocess.run(command, check=True)
     return {
         "LD_PRELOAD": str(library),
-        "FAILING_UNDER": str(under),
+        "FAILING_UNDER": f"{under}/",
         "FAILING_ONE_IN": str(one_in),
         "FAILING_SEED": str(seed),
     }

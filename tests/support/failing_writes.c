@@ -1,5 +1,6 @@
 /* Between a process and its C library: one write, sync or rename in so many below a folder fails
- * with EIO. Which ones, the seed, the process's id and a counter decide. */
+ * with EIO. Which ones, the seed, a counter and the process's id decide; FAILING_ALIKE leaves the last
+ * one out, so that a run of one process can be had again. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -24,7 +25,8 @@ static int unlucky(void)
     const char *seed = getenv("FAILING_SEED"), *one_in = getenv("FAILING_ONE_IN");
     if (!seed || !one_in)
         return 0;
-    uint64_t x = (uint64_t)atoll(seed) * 0x9e3779b97f4a7c15u + (uint64_t)getpid() * 0xbf58476du
+    uint64_t process = getenv("FAILING_ALIKE") ? 0 : (uint64_t)getpid();
+    uint64_t x = (uint64_t)atoll(seed) * 0x9e3779b97f4a7c15u + process * 0xbf58476du
                  + atomic_fetch_add(&count, 1);
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;

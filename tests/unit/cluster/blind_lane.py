@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.toolbox import LaneKit
+from actors.toolbox import LaneKit, Toolbox
 from cluster.inline import InlineExecutor
 from scheduler.errors import LaneError
 from scheduler.events import ExecutorEvent, TaskFailed
@@ -12,8 +12,8 @@ from scheduler.jobs import AnalyseTask, LaneTask
 class BlindLane(InlineExecutor):
     """Fails whenever it is to look for faces."""
 
-    def __init__(self, kit: LaneKit) -> None:
-        super().__init__(kit)
+    def __init__(self, kit: LaneKit, tools: Toolbox | None = None) -> None:
+        super().__init__(kit, tools)
         self.refused: list[ExecutorEvent] = []
 
     def start(self, task: LaneTask, lane: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scheduler.errors import OutputMissing
 from scheduler.failure import Failure
 from scheduler.history import (
     CancelAsked,
@@ -214,6 +215,24 @@ def test_a_segment_that_storage_lost_is_made_again() -> None:
     assert any(isinstance(i, Stop) for i in out), "the join that runs has nothing to join"
     assert farm.tell(event) == [], "twice"
     assert starts(farm.tell(Ticked(), 1.0)) == [("render", 0, "a/0")]
+
+
+def test_what_storage_loses_over_and_over_ends_no_job() -> None:
+    """It counts for no attempt: of a completed job that is done anew all tables are gone."""
+    farm = ToldFarm()
+    farm.lanes("a/0")
+    farm.submit(chunks=1, attempts=1)
+    farm.to_renders(chunks=1)
+    for _ in range(4):
+        farm.deliver("film", "render")
+        lost = farm.ledger.task("film", 0, "render", 0).winner
+        assert lost is not None
+        farm.tell(OutputLost(job="film", step=0, kind="render", chunk=0, lease=lost))
+        assert starts(farm.tell(Ticked(), 1.0)) == [("render", 0, "a/0")]
+        farm.fail("film", "render", error=OutputMissing("tables are gone", "tables", "nothing"))
+        assert starts(farm.tell(Ticked(), 1.0)) == [("render", 0, "a/0")]
+    assert farm.state() is JobState.RUNNING
+    assert farm.ledger.task("film", 0, "render", 0).failures == 0
 
 
 def test_after_a_restart_only_what_was_under_way_is_done_again() -> None:
