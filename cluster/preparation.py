@@ -24,6 +24,7 @@ from actors.face_networks import (
     readers_of,
 )
 from actors.fingerprint import analysis_fingerprint
+from actors.frame_place import host_reason
 from actors.inference.networks import resolve_precision
 from actors.licences import check_licences, model_records
 from actors.models import ModelStore
@@ -200,6 +201,9 @@ def open_desk(
             store.path(name)
             if store.registry[name].standin:
                 say("note", f"{name} is a stand-in: it knows no faces", model=name)
+        reason = host_reason(spec) if on_gpu(spec.device) else ""
+        if reason:
+            say("note", f"frames go through host memory: {reason}")
         used[:] = model_records(models, store)
         marks.update(marking(job, used))  # with hashes that are known only now
         for person, pictures in enumerate(spec.swap.people):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.frame_place import host_reason
 from cluster.service import Survey
 from farm.progress import duration
 from farm.rates import BUILT_IN, BUILT_IN_ANALYSIS_MS, RateBook, Rates, kind_of, schedule
+from scheduler.devices import on_gpu
 from scheduler.jobs import JobSpec
 
 
@@ -39,12 +41,16 @@ def plan_facts(job: JobSpec, survey: Survey, book: RateBook, lanes: int) -> dict
         "analysis_seconds": round(survey.seconds, 3),
         "estimated_seconds": round(rates.start_seconds + schedule(costs, lanes) / 1000, 1),
         "estimate_from": basis,
+        "host_frames": host_reason(job) if on_gpu(job.device) else None,
     }
 
 
 def plan_lines(facts: dict[str, Any]) -> list[str]:
     """The plan for people."""
-    lanes = facts["lanes"]
+    lanes, place = facts["lanes"], []
+    if facts["host_frames"] is not None:
+        why = facts["host_frames"]
+        place = [f"  frames {f'go through host memory: {why}' if why else 'stay on the GPU'}"]
     return [
         f"{facts['video']}",
         f"  {facts['frames']} frames, {duration(facts['seconds'])}, "
@@ -52,6 +58,7 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
         f"  {facts['faces']} faces in {facts['frames_with_faces']} frames, "
         f"{facts['tracks']} tracks; {facts['swaps']} to swap (crop {facts['crop_size']})",
         f"  {facts['chunks']} chunks on {lanes} {'lane' if lanes == 1 else 'lanes'}",
+        *place,
         f"  about {duration(facts['estimated_seconds'])} to render, by {facts['estimate_from']}",
         f"  would become {facts['output']}; nothing was rendered",
     ]
