@@ -14,7 +14,6 @@ from cluster.service import JobService
 from scheduler.jobs import EncoderSettings, JobSpec, JobSummary, SwapSettings
 from tests.integration.films import planes
 
-SWAPPER = "hyperswap_1a_256"
 LOSSLESS = EncoderSettings(codec="ffv1")
 
 
