@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from actors.device_lane import DeviceLane
 from actors.device_swapper import DeviceNetwork
 from actors.encoder import SegmentEncoder
 from actors.formats import picture_format
@@ -46,7 +47,7 @@ from tests.integration.films import planes, trim
 from tests.integration.gpu_jobs import check, job, run
 from tests.integration.played_lane import played_tools
 from tests.support.cuda_device import Devices
-from tests.support.fake_gpu import FakeDriver
+from tests.support.fake_gpu import FakeDriver, Fault
 from tests.support.played_gpu import PlayedGpu
 from tests.unit.actors.gpu_lane import ROUTES
 
@@ -69,11 +70,11 @@ def film(tmp_path_factory: pytest.TempPathFactory, samples: dict[str, Path]) -> 
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory, models: ModelStore) -> LaneKit:
-    """A kit whose swapper is a tiny stand-in of a network."""
+    """A kit whose swapper is a tiny stand-in of a network. Two slots: each is used again."""
     cache = tmp_path_factory.mktemp("standins")
     names = (SWAPPER, "arcface_w600k_r50")
     return LaneKit(
-        cache_dir=standin_store(cache, names=names, beside=models).cache, batch=2, slots=3
+        cache_dir=standin_store(cache, names=names, beside=models).cache, batch=2, slots=1
     )
 
 
@@ -305,6 +306,24 @@ def test_a_task_that_fails_leaves_the_lane_as_it_was(
     tools.close()
     gc.collect()
     assert (played.driver.used(), played.driver.events()) == (0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("forgotten", ["computed", "passed", "skip"])
+def test_planted_a_stage_that_forgets_an_event(
+    on_cpu: JobSpec,
+    kit: LaneKit,
+    played: PlayedGpu,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    forgotten: str,
+) -> None:
+    """It reads poison, or writes where another stream is still at work."""
+    monkeypatch.setattr(DeviceLane, forgotten, lambda lane, frames: frames)
+    task = task_of(on_cpu, tmp_path / "job", stabilize=PLAIN)
+    theirs = rendered(task_of(on_cpu, tmp_path / "theirs", "cpu", stabilize=PLAIN), Toolbox(kit))
+    with pytest.raises((Fault, AssertionError)):
+        alike(rendered(task, played_tools(kit, played)), theirs)
 
 
 def processes_of(
