@@ -9,6 +9,7 @@ import numpy as np
 from actors.frames import Frame
 from kernels.api import Kernels, Patch
 from kernels.geometry import Affine, crop_roi, invert
+from kernels.picture import PictureFormat
 from scheduler.errors import RenderError
 
 
@@ -43,20 +44,25 @@ class Compositor:
     def _paste(self, frame: Frame, face: int, done: tuple[Patch, ...]) -> Patch:
         crop, affine = frame.crops[face], frame.affines[face]
         try:
-            fresh = any(_may_see(affine, len(crop), frame, patch) for patch in done)
+            fmt = frame.picture.format
+            fresh = any(may_see(affine, len(crop), fmt, patch) for patch in done)
             before = None if fresh else frame.originals[face]
             return self._kernels.paste(frame.picture, crop[..., :3], crop[..., 3], affine, before)
         except ValueError as error:
-            raise RenderError(
-                f"face {face + 1} of frame {frame.handle.frame_index}: {error}",
-                "a crop of finite values and an affine that can be inverted from the swapper",
-                "choose another model; if it is one of ours, report it with this message",
-            ) from error
+            raise unusable(face, frame.handle.frame_index, error) from error
 
 
-def _may_see(affine: Affine, size: int, frame: Frame, patch: Patch) -> bool:
+def unusable(face: int, frame_index: int, error: ValueError) -> RenderError:
+    """The error of a face that cannot be pasted, by its place in the slot."""
+    return RenderError(
+        f"face {face + 1} of frame {frame_index}: {error}",
+        "a crop of finite values and an affine that can be inverted from the swapper",
+        "choose another model; if it is one of ours, report it with this message",
+    )
+
+
+def may_see(affine: Affine, size: int, fmt: PictureFormat, patch: Patch) -> bool:
     """Whether a crop's samples may lie on what a patch changed."""
-    fmt = frame.picture.format
     step = float(np.hypot(*invert(affine)[:, :2]).max())
     # Twice what the cubic and the box before it reach, on planes of half the frame's resolution.
     margin = math.ceil(8 * step) + 8

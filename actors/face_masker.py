@@ -58,6 +58,40 @@ class FaceMasker:
         else:
             self._border = box_mask(size, NARROW)
 
+    @property
+    def size(self) -> int:
+        """Side of the crops in pixels."""
+        return self._size
+
+    @property
+    def border(self) -> Floats:
+        """float32 [size, size] that no mask is above; not to be written to."""
+        return self._border
+
+    @property
+    def drawn_anew(self) -> bool:
+        """Whether ``drawn`` is another one for each face."""
+        return bool(self._types & {"hull", "area"})
+
+    @property
+    def takes_own(self) -> bool:
+        """Whether the swapper's own mask is a part."""
+        return "model" in self._types
+
+    def drawn(self, landmarks: NDArray[np.floating]) -> Floats:
+        """float32 [size, size] the parts that need no network: the least of them. Not to be written
+        to.
+
+        Args:
+            landmarks: [n, 2] in crop pixels.
+        """
+        parts = [self._border]
+        if "hull" in self._types:
+            parts.append(hull_mask(self._size, landmarks))
+        if "area" in self._types:
+            parts.append(area_mask(self._size, landmarks, self._areas))
+        return parts[0] if len(parts) == 1 else np.minimum.reduce(parts)
+
     def masks(
         self,
         faces: Sequence[AlignedFace],
@@ -71,13 +105,9 @@ class FaceMasker:
             swapped: [3, size, size] R'G'B' 0..1, what the swapper made of each.
             own: [size, size] the swapper's own mask of each, used with the type ``model``.
         """
-        parts: list[list[Floats]] = [[self._border] for _ in faces]
-        for part, face, mine in zip(parts, faces, own, strict=True):
-            if "hull" in self._types:
-                part.append(hull_mask(self._size, face.landmarks))
-            if "area" in self._types:
-                part.append(area_mask(self._size, face.landmarks, self._areas))
-            if "model" in self._types and mine is not None:
+        parts: list[list[Floats]] = [[self.drawn(face.landmarks)] for face in faces]
+        for part, mine in zip(parts, own, strict=True):
+            if self.takes_own and mine is not None:
                 part.append(np.clip(resized(mine, self._size), 0, 1))
         if self._occlusion is not None:
             for part, mask in zip(

@@ -7,11 +7,14 @@ always the first one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.inference.engines import StreamDevice, TensorRtApi
 from actors.profiler import DeviceClock
+from actors.transport.cuda_driver import CudaDriver
+from actors.transport.libcuda import LibCuda
 from kernels.cuda.cupy_device import CupyDevice, NoGpuError
 from kernels.cuda.device import Device
 from kernels.cuda.nvrtc import NvrtcError
@@ -30,6 +33,8 @@ class Gpu:
     """Its stream by its handle, for TensorRT; None: it has none to give."""
     tensorrt: TensorRtApi | None = None
     """None: the package of this name."""
+    driver: CudaDriver | None = None
+    """What memory for whole frames is asked of; None: they stay in host memory."""
 
 
 OpenGpu = Callable[[Path], Gpu]
@@ -42,11 +47,15 @@ def open_gpu(cache_dir: Path) -> Gpu:
     Raises:
         GpuUnavailable: no CuPy, no driver, no GPU, or no machine code for it.
     """
+    # First: FFmpeg can use the GPU only if this opens it (docs/gpu.md, traps).
+    driver = None
+    with suppress(GpuUnavailable):  # then CuPy, too, finds none, and says more
+        driver = LibCuda()
     try:
         device = CupyDevice(cache_dir / "cubins")
     except (NoGpuError, NvrtcError) as error:
         raise no_gpu(str(error).partition(". Next:")[0]) from error
-    return Gpu(device=device, clock=device, stream=device)
+    return Gpu(device=device, clock=device, stream=device, driver=driver)
 
 
 def no_gpu(found: str) -> GpuUnavailable:

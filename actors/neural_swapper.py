@@ -49,6 +49,23 @@ def batches(count: int, most: int) -> Iterator[slice]:
         start += size
 
 
+def check_swapper(network: Runtime, spec: SwapperSpec) -> bool:
+    """Whether the source is the first of a swapper's two inputs.
+
+    Raises:
+        ModelCorrupt: the network has other inputs or outputs.
+    """
+    names = [tensor.name for tensor in network.inputs]
+    outputs = 2 if spec.mask else 1
+    if sorted(names) != ["source", "target"] or len(network.outputs) < outputs:
+        raise ModelCorrupt(
+            f"a swapper with the inputs {names} and {len(network.outputs)} outputs",
+            f"inputs named source and target, and {outputs} outputs",
+            "`farm models verify` finds damaged files; another network needs its own entry",
+        )
+    return names[0] == "source"
+
+
 class NeuralSwapper:
     """Puts one person's face on others with a network.
 
@@ -92,15 +109,7 @@ class NeuralSwapper:
         share = target_share(weight)
         self._share = share if recogniser is not None else 0.0
         self._recogniser = recogniser
-        names = [tensor.name for tensor in network.inputs]
-        outputs = 2 if spec.mask else 1
-        if sorted(names) != ["source", "target"] or len(network.outputs) < outputs:
-            raise ModelCorrupt(
-                f"a swapper with the inputs {names} and {len(network.outputs)} outputs",
-                f"inputs named source and target, and {outputs} outputs",
-                "`farm models verify` finds damaged files; another network needs its own entry",
-            )
-        self._source_first = names[0] == "source"
+        self._source_first = check_swapper(network, spec)
 
     @property
     def size(self) -> int:

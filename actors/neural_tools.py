@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.arcface import NUMBERS, ArcFace
+from actors.device_swapper import DeviceFaceSwapper, DeviceNetwork
 from actors.enhancer import EnhancedSwapper, FaceEnhancer
 from actors.face_masker import FaceMasker
 from actors.identity_source import average_embedding, source_embedding, source_picture
 from actors.inference.networks import file_name
 from actors.inference.onnx_file import last_matrix
 from actors.inference.runtime import Runtime
+from actors.inference.tensorrt import TensorRt
 from actors.mask_networks import OcclusionNetwork, RegionNetwork
 from actors.mesh_swapper import SourceFace
 from actors.neural_swapper import NeuralSwapper
@@ -24,6 +26,7 @@ from actors.swap_needs import occluders, wants_target
 from actors.swapper import FaceSwapper
 from actors.swapper_specs import ENHANCERS, RECOGNISER, SWAPPERS
 from kernels.api import Kernels
+from kernels.cuda.launcher import Launcher
 from scheduler.jobs import SwapSettings
 
 Floats = NDArray[np.float32]
@@ -78,6 +81,30 @@ class NeuralTools:
             )
             for source in self._sources(people)
         ]
+
+    def device_swappers(
+        self, people: Sequence[Sequence[SourceFace]], launcher: Launcher
+    ) -> list[DeviceFaceSwapper]:
+        """The same for crops in device memory.
+
+        Args:
+            launcher: of the stream in which all is done; that of the networks.
+        Raises:
+            TypeError: ``load`` gives networks that cannot be run from there.
+        """
+        spec, network = self._spec, self._network
+        assert spec is not None
+        if not isinstance(network, TensorRt):
+            raise TypeError(f"{type(network).__name__} runs from host memory; wanted TensorRt")
+        shared = DeviceNetwork(
+            network,
+            spec,
+            self._masker,
+            launcher,
+            sides=check_boost(self._swap.boost, spec.size),
+            batch=self._batch,
+        )
+        return [DeviceFaceSwapper(shared, source) for source in self._sources(people)]
 
     def enhanced(self, inner: FaceSwapper, size: int) -> FaceSwapper:
         """A swapper with the job's enhancer around it.

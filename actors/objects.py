@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.frames import Frame
-from kernels.api import Kernels
+from kernels.api import Look
 from kernels.appearance import Appearance, foreign, learn
 from kernels.geometry import Affine, apply
 from kernels.mesh.unwrap import WINDOW, Unwrapper, window
@@ -25,23 +24,21 @@ class ObjectFinder:
     Args:
         samples: of each track what it looks like (``scheduler.appearances``).
         unwrapper: says where on the face a pixel lies.
-        kernels: cuts the faces' windows.
     """
 
     def __init__(
-        self,
-        samples: Mapping[int, Sequence[NDArray[np.uint8]]],
-        unwrapper: Unwrapper,
-        kernels: Kernels,
+        self, samples: Mapping[int, Sequence[NDArray[np.uint8]]], unwrapper: Unwrapper
     ) -> None:
         self._samples = samples
         self._unwrapper = unwrapper
-        self._kernels = kernels
         self._learnt: dict[int, Appearance | None] = {}
 
-    def cover(self, frame: Frame, face: FaceObservation) -> tuple[Floats, Affine] | None:
+    def cover(self, look: Look, face: FaceObservation) -> tuple[Floats, Affine] | None:
         """How much of each pixel of a face's window is covered, and the map frame -> window.
 
+        Args:
+            look: into the frame as decoded.
+            face: of the frame.
         Returns: float32 [n, n] 0..1, 1 on the object and up to its outline, soft outside it; None
             where there is no object.
         """
@@ -50,7 +47,7 @@ class ObjectFinder:
             return None
         points = face.landmarks.astype(np.float64)
         affine = window(points, WINDOW)
-        rgb = self._kernels.thumbnail(frame.picture, affine, WINDOW, WINDOW)
+        rgb = look(affine, WINDOW)
         places = self._unwrapper.places(apply(affine, points), WINDOW)
         found = foreign(rgb, places, appearance)
         if found is None:

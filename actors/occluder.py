@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, cast
 
 import cv2
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from actors.frames import Frame
 from actors.objects import ObjectFinder
-from kernels.api import Kernels
+from kernels.api import Kernels, Look, looking
 from kernels.geometry import Affine, apply, compose, invert, resize
 from kernels.occlusion import hand_cover
 from scheduler.hands import HandObservation
@@ -22,7 +22,7 @@ SIZE: Final = 256
 
 
 class Occluder:
-    """Cuts hands and objects out of what will be pasted.
+    """Cuts hands and objects out of what will be pasted, in host memory.
 
     Args:
         kernels: cuts the crop in which the hand's outline is found.
@@ -49,52 +49,68 @@ class Occluder:
             hands: those of this frame.
             faces: those of the crops, in their order; read by the objects' finder only.
         """
-        if hands:
-            for affine, crop in zip(
-                frame.affines[: frame.faces], frame.crops[: frame.faces], strict=True
-            ):
-                cover = self._hands(frame, affine, crop[..., 3], hands)
-                if cover is not None:
-                    crop[..., 3] *= 1 - cover
-        if self._objects is not None:
-            for affine, crop, face in zip(
-                frame.affines[: frame.faces], frame.crops[: frame.faces], faces, strict=True
-            ):
-                seen = self._objects.cover(frame, face)
-                if seen is not None:
-                    crop[..., 3] *= 1 - _carried(*seen, affine, len(crop))
+        look = looking(self._kernels, frame.picture)
+        for place in range(frame.faces):
+            mask = frame.crops[place][..., 3]
+            face = faces[place] if self._objects is not None else None
+            for cover in covers(look, frame.affines[place], mask, hands, self._objects, face):
+                mask *= 1 - cover
 
-    def _hands(
-        self,
-        frame: Frame,
-        affine: NDArray[np.float64],
-        mask: NDArray[np.float32],
-        hands: Sequence[HandObservation],
-    ) -> NDArray[np.float32] | None:
-        """float32 [S, S] how much hands cover of a crop; None: nothing of its mask."""
-        size = len(mask)
-        work = min(size, SIZE)
-        to_work = compose(resize(work / size, work / size), affine)
-        wanted = mask > 0
-        if work < size:
-            wanted = cv2.resize(wanted.astype(np.uint8), (work, work)) > 0
-        rgb = None
-        cover = None
-        for hand in hands:
-            joints = apply(to_work, hand.landmarks)
-            if not _may_reach(joints, wanted):
-                continue
-            if rgb is None:
-                rgb = self._kernels.thumbnail(frame.picture, to_work, work, work)
-            one = hand_cover(rgb, joints, wanted)
-            if one is not None:
-                cover = one if cover is None else np.maximum(cover, one)
-        if cover is None or work == size:
-            return cover
-        return cast(
-            NDArray[np.float32],
-            cv2.resize(cover, (size, size), interpolation=cv2.INTER_LINEAR),
-        )
+
+def covers(
+    look: Look,
+    affine: Affine,
+    mask: NDArray[np.float32],
+    hands: Sequence[HandObservation],
+    objects: ObjectFinder | None,
+    face: FaceObservation | None,
+) -> Iterator[NDArray[np.float32]]:
+    """float32 [S, S] how much of a crop's pixels is covered, by all hands and by objects.
+
+    Args:
+        look: into the frame as decoded.
+        affine: float64 [2, 3] frame pixels -> crop pixels.
+        mask: [S, S] the crop's blend mask; what is covered matters where it is above zero.
+        hands: of the frame.
+        objects: None: they are not looked for.
+        face: that of the crop, with ``objects``.
+    """
+    if hands:
+        cover = _hands(look, affine, mask, hands)
+        if cover is not None:
+            yield cover
+    seen = objects.cover(look, face) if objects is not None and face is not None else None
+    if seen is not None:
+        yield _carried(*seen, affine, len(mask))
+
+
+def _hands(
+    look: Look, affine: Affine, mask: NDArray[np.float32], hands: Sequence[HandObservation]
+) -> NDArray[np.float32] | None:
+    """float32 [S, S] how much hands cover of a crop; None: nothing of its mask."""
+    size = len(mask)
+    work = min(size, SIZE)
+    to_work = compose(resize(work / size, work / size), affine)
+    wanted = mask > 0
+    if work < size:
+        wanted = cv2.resize(wanted.astype(np.uint8), (work, work)) > 0
+    rgb = None
+    cover = None
+    for hand in hands:
+        joints = apply(to_work, hand.landmarks)
+        if not _may_reach(joints, wanted):
+            continue
+        if rgb is None:
+            rgb = look(to_work, work)
+        one = hand_cover(rgb, joints, wanted)
+        if one is not None:
+            cover = one if cover is None else np.maximum(cover, one)
+    if cover is None or work == size:
+        return cover
+    return cast(
+        NDArray[np.float32],
+        cv2.resize(cover, (size, size), interpolation=cv2.INTER_LINEAR),
+    )
 
 
 def _carried(

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from actors import stages
+from actors import device_stages, stages
+from actors.device_frames import DeviceFrame
+from actors.device_lane import DeviceLane
 from actors.formats import picture_format
-from actors.frames import Frame, SlotLayout
+from actors.frames import SlotLayout
 from actors.stages import Outcome
 from actors.toolbox import Toolbox
 from actors.transport.chain import Chain
-from actors.transport.shm import Ring
-from actors.transport.slots import Credits
+from actors.transport.cuda_ipc import CudaRing
+from actors.transport.shm import Ring, host_ring
+from actors.transport.slots import Credits, OpenRing, SlotRing
 from scheduler.jobs import AnalyseTask, Analysis, LaneTask, RenderTask, Segment
 from scheduler.timing import WAITING, Spent, added, cpu_by_stage
 
@@ -104,7 +107,12 @@ class StageRun:
         self._tools = tools
         self._hosted = tuple(s for s in processes[process] if s in stages_of(task))
         self._chain = Chain(
-            name, row.index(process), len(row), patience=tools.kit.patience, node=node
+            name,
+            row.index(process),
+            len(row),
+            patience=tools.kit.patience,
+            node=node,
+            open_ring=self._open_ring,
         )
         self._outcome = Outcome()
 
@@ -136,7 +144,7 @@ class StageRun:
         self._tools.profiler.take()  # what a task that failed has left
         with self._chain as chain, ExitStack() as open_stages:
             ring = chain.open(self._make_ring)
-            frames: Iterator[Frame] = iter(())
+            frames: Iterator[Any] = iter(())
             if chain.first:
                 ring.credits = self._waited(ring.credits)
             else:
@@ -164,14 +172,26 @@ class StageRun:
         """Makes `run` end soon with Cancelled or LinkClosed. May be called by any thread."""
         self._chain.cancel()
 
-    def _make_ring(self) -> Ring:
+    def _make_ring(self) -> SlotRing[Any]:
         task = self._task
+        slots = stages.slots_needed(task, self._tools.kit)
+        lane = self._tools.device_lane(task)
+        if isinstance(task, RenderTask) and lane is not None:
+            return lane.ring(task, slots)
         faces, crop_size = (task.faces, task.crop_size) if isinstance(task, RenderTask) else (0, 0)
         layout = SlotLayout(format=picture_format(task.index), faces=faces, crop_size=crop_size)
-        return Ring.create(layout, stages.slots_needed(task, self._tools.kit))
+        return Ring.create(layout, slots)
 
-    def _stage(self, stage: str, frames: Iterator[Frame], ring: Ring) -> Iterator[Frame]:
+    def _open_ring(self, hello: dict[str, Any], descriptors: list[int]) -> SlotRing[Any]:
+        lane = self._tools.device_lane(self._task)
+        opens: OpenRing = host_ring if lane is None else lane.arenas.open
+        return opens(hello, descriptors)
+
+    def _stage(self, stage: str, frames: Iterator[Any], ring: Any) -> Iterator[Any]:
         task, tools, outcome = self._task, self._tools, self._outcome
+        lane = tools.device_lane(task)
+        if isinstance(task, RenderTask) and lane is not None:
+            return self._device_stage(task, lane, stage, frames, ring)
         if stage == "decoder":
             return stages.decoder(task, ring)
         if isinstance(task, AnalyseTask):
@@ -182,7 +202,24 @@ class StageRun:
             return stages.compositor(task, frames, tools, outcome)
         return stages.encoder(task, frames, outcome)
 
-    def _metered(self, stage: str, frames: Iterator[Frame]) -> Generator[Frame, None, None]:
+    def _device_stage(
+        self,
+        task: RenderTask,
+        lane: DeviceLane,
+        stage: str,
+        frames: Iterator[DeviceFrame],
+        ring: CudaRing,
+    ) -> Iterator[DeviceFrame]:
+        tools, outcome = self._tools, self._outcome
+        if stage == "decoder":
+            return device_stages.decoder(task, lane, ring)
+        if stage == "swapper":
+            return device_stages.swapper(task, frames, tools, lane, outcome)
+        if stage == "compositor":
+            return device_stages.compositor(task, frames, tools, lane, outcome)
+        return device_stages.encoder(task, frames, lane, outcome)
+
+    def _metered(self, stage: str, frames: Iterator[Any]) -> Generator[Any, None, None]:
         """A stage asks those before it for frames within its own time: theirs is left out of it."""
         profiler = self._tools.profiler
         while True:

@@ -6,10 +6,11 @@ as long as a ring's slots allow, and it notices by itself when it ends early.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,21 +18,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from actors.compositor import Compositor
 from actors.decoder import Decoder
-from actors.encoder import Encoder
+from actors.encoder import Encoder, SegmentEncoder
+from actors.finisher import Finisher, HostFinisher
 from actors.follower import FaceFollower
-from actors.frames import Frame
+from actors.frames import Frame, SlotNotes
 from actors.hands import HALO, HandTracker
 from actors.hashes import frame_hash
 from actors.lane_files import LaneFiles, write_table
 from actors.masks import MaskWriter, PastedFace
 from actors.objects import ObjectFinder
 from actors.observer import FaceObserver
-from actors.occluder import Occluder
 from actors.portraits import PortraitAlbum
+from actors.profiler import Profiler
 from actors.sampler import FaceSampler
-from actors.stabilizer import Stabilizer
 from actors.swapper import Swapper
 from actors.toolbox import LaneKit, Toolbox
 from actors.tracker import Tracker, held_back, reach
@@ -45,6 +45,8 @@ from scheduler.hands import HandObservation
 from scheduler.jobs import AnalyseTask, Analysis, JobSpec, LaneTask, RenderTask, Segment
 from scheduler.media import VideoIndex
 from scheduler.tracks import FRAMES_SCHEMA, PORTRAITS_SCHEMA, FaceObservation, from_table, to_table
+
+S = TypeVar("S", bound=SlotNotes)
 
 
 @dataclass(slots=True)
@@ -116,7 +118,7 @@ def _looks_away(task: AnalyseTask, frames: Iterator[Frame], outcome: Outcome) ->
     chunk, files, job = task.chunk, LaneFiles(task), task.job
     seen = 0
     for frame in frames:
-        seen += _inside(chunk, frame)
+        seen += inside(chunk, frame)
         yield frame
     changes = [pa.array(range(chunk.start, chunk.start + seen)), pa.array([0.0] * seen)]
     columns = [
@@ -146,7 +148,7 @@ def _looks(
     task: AnalyseTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
     chunk, settings = task.chunk, task.job.analysis
-    display = _display(task.index)
+    display = display_of(task.index)
     observer = FaceObserver(
         tools.detector_for(settings.detector),
         tools.landmarker_for(settings.landmarker),
@@ -179,7 +181,7 @@ def _looks(
     for tracked in tracker.track(frames, chunk.start, chunk.stop):
         frame, at = tracked.frame, tracked.frame.handle.frame_index
         faces += tracked.faces
-        if _inside(chunk, frame):
+        if inside(chunk, frame):
             changes.append((at, tracked.change))
             if album is not None:
                 album.add(frame.picture, at, tracked.faces, tracked.change)
@@ -240,24 +242,33 @@ def swapper(
     chunk, owner = task.chunk, (task.job.folder, task.job.media, task.job.swap, task.crop_size)
     wanted = range(chunk.stop - task.job.stabilize.warmup, chunk.stop)
     tools.swaps.turn_to(owner, span(task)[0], wanted)
-    stage = Swapper(face_swappers, tools.kernels, _display(task.index), outcome.beat, tools.swaps)
+    stage = Swapper(face_swappers, tools.kernels, display_of(task.index), outcome.beat, tools.swaps)
     yield from stage.swap_frames(frames, faces, hold=swapper_hold(tools.kit, batch))
 
 
 def compositor(
     task: RenderTask, frames: Iterator[Frame], tools: Toolbox, outcome: Outcome
 ) -> Iterator[Frame]:
-    """Steadies the crops and pastes them into the planes, behind what is before them.
+    """Steadies the crops and pastes them into the planes, behind what is before them. See
+    `finished`."""
+    faces = read_faces(task)
+    finisher = HostFinisher(tools.kernels, task.job.stabilize, read_objects(task, faces, tools))
+    yield from finished(task, frames, faces, finisher, tools.profiler, outcome)
+
+
+def finished(
+    task: RenderTask,
+    frames: Iterator[S],
+    faces: Mapping[int, Sequence[FaceObservation]],
+    finisher: Finisher[S],
+    profiler: Profiler,
+    outcome: Outcome,
+) -> Iterator[S]:
+    """What the compositor does to a task's frames, wherever they lie.
 
     Only the chunk's own frames are pasted. Writes the masks' table when the job asks for it.
     """
-    stabilizer = Stabilizer(task.job.stabilize) if task.job.stabilize.any else None
-    faces, hands = read_faces(task), read_hands(task)
-    objects = None
-    if task.job.objects:
-        samples = read_appearances(task, faces)
-        objects = ObjectFinder(samples, tools.unwrapper, tools.kernels)
-    stage, occluder = Compositor(tools.kernels), Occluder(tools.kernels, objects)
+    hands = read_hands(task)
     with ExitStack() as stack:
         masks = None
         if task.job.record_masks:
@@ -265,30 +276,24 @@ def compositor(
             masks = stack.enter_context(MaskWriter(path))
             outcome.masks_path = str(path)
         for frame in frames:
-            if stabilizer is not None:
-                with tools.profiler.span("compositor.stabilise"):
-                    stabilizer.stabilize(frame)
-            if _inside(task.chunk, frame):
+            if task.job.stabilize.any:
+                with profiler.span("compositor.stabilise"):
+                    finisher.stabilize(frame)
+            if inside(task.chunk, frame):
                 at = frame.handle.frame_index
-                seen = [] if masks is None else _blends(frame)
+                seen = [] if masks is None else finisher.strengths(frame)
                 # After all filters: the outline must never be blended over time.
-                with tools.profiler.span("compositor.occlude"):
-                    occluder.occlude(frame, hands.get(at, ()), faces.get(at, ()))
-                left = [] if masks is None else _blends(frame)
-                patches = stage.composite(frame)
+                with profiler.span("compositor.occlude"):
+                    finisher.occlude(frame, hands.get(at, ()), faces.get(at, ()))
+                left = [] if masks is None else finisher.strengths(frame)
+                patches = finisher.composite(frame)
                 if masks is not None:
                     masks.add(_pasted(frame, patches, seen, left))
             yield frame
 
 
-def _blends(frame: Frame) -> list[tuple[float, float]]:
-    """(largest value, sum) of each face's blend mask."""
-    masks = frame.crops[: frame.faces, ..., 3]
-    return [(float(mask.max()), float(mask.sum(dtype=np.float64))) for mask in masks]
-
-
 def _pasted(
-    frame: Frame,
+    frame: SlotNotes,
     patches: Sequence[Patch],
     seen: Sequence[tuple[float, float]],
     left: Sequence[tuple[float, float]],
@@ -308,14 +313,40 @@ def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iter
     """Encodes the chunk's frames as a segment; hashes them when the job asks for it."""
     job = task.job
     hashes: list[str] = []
-    swapped = 0
-    with Encoder(task.index, job.encoder, LaneFiles(task).segment, job.cut.rate) as stage:
+
+    def hashed() -> Iterator[Frame]:
         for frame in frames:
-            if _inside(task.chunk, frame):
+            if inside(task.chunk, frame):
+                hashes.append(frame_hash(frame.picture))
+            yield frame
+
+    stage = Encoder(task.index, job.encoder, LaneFiles(task).segment, job.cut.rate)
+    yield from encoded(task, hashed() if job.frame_hashes else frames, stage, outcome)
+    assert isinstance(outcome.result, Segment)
+    outcome.result = replace(outcome.result, frame_hashes=tuple(hashes))
+
+
+def encoded(
+    task: RenderTask,
+    frames: Iterator[S],
+    stage: SegmentEncoder[S],
+    outcome: Outcome,
+    skip: Callable[[S], None] = lambda _: None,
+) -> Iterator[S]:
+    """Encodes the chunk's frames as a segment, wherever they lie.
+
+    Args:
+        stage: is closed in the end.
+        skip: told of frames that are not the chunk's own.
+    """
+    swapped = 0
+    with stage:
+        for frame in frames:
+            if inside(task.chunk, frame):
                 stage.encode(frame)
                 swapped += frame.faces > 0
-                if job.frame_hashes:
-                    hashes.append(frame_hash(frame.picture))
+            else:
+                skip(frame)
             yield frame
         encoded = stage.close()
     outcome.result = Segment(
@@ -326,7 +357,6 @@ def encoder(task: RenderTask, frames: Iterator[Frame], outcome: Outcome) -> Iter
         sha256=encoded.sha256,
         extradata_sha256=encoded.extradata_sha256,
         swapped_frames=swapped,
-        frame_hashes=tuple(hashes),
     )
 
 
@@ -345,6 +375,15 @@ def read_hands(task: RenderTask) -> dict[int, list[HandObservation]]:
         return {}
     rows = hand_tables.from_table(_rows(task.job.hands, *span(task)))
     return {at: list(hands) for at, hands in groupby(rows, lambda hand: hand.frame)}
+
+
+def read_objects(
+    task: RenderTask, faces: Mapping[int, Sequence[FaceObservation]], tools: Toolbox
+) -> ObjectFinder | None:
+    """What finds objects before the task's faces; None when the job ignores them."""
+    if not task.job.objects:
+        return None
+    return ObjectFinder(read_appearances(task, faces), tools.unwrapper)
 
 
 def read_appearances(
@@ -375,11 +414,13 @@ def _rows(path: str, start: int, stop: int) -> pa.Table:
     return table.filter(pc.and_(pc.greater_equal(column, start), pc.less(column, stop)))
 
 
-def _inside(chunk: Chunk, frame: Frame) -> bool:
+def inside(chunk: Chunk, frame: SlotNotes) -> bool:
+    """Whether a frame is the chunk's own, not of its halo."""
     return chunk.start <= frame.handle.frame_index < chunk.stop
 
 
-def _display(index: VideoIndex) -> Affine:
+def display_of(index: VideoIndex) -> Affine:
+    """float64 [2, 3] frame pixels -> upright square display pixels."""
     return display_affine(
         index.width, index.height, float(index.sample_aspect_ratio), index.rotation
     )

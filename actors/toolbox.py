@@ -10,6 +10,8 @@ from typing import Final
 from actors.arcface import ArcFace
 from actors.arcface_embedder import ArcFaceEmbedder
 from actors.detector import Detector, FaceDetector
+from actors.device_lane import DeviceLane, ProcessGpu
+from actors.device_swapper import DeviceFaceSwapper
 from actors.face_networks import (
     CLASSIFIER,
     RECOGNIZERS,
@@ -17,13 +19,14 @@ from actors.face_networks import (
     build_landmarker,
 )
 from actors.fairface import FairFace
+from actors.frame_place import host_reason
 from actors.gpu import Gpu, OpenGpu, no_gpu, open_gpu
 from actors.hand_landmarker import HandLandmarker
 from actors.inference.networks import open_network
 from actors.inference.runtime import Runtime
 from actors.inference.tensorrt import TensorRt
 from actors.landmarker import FaceLandmarker, Landmarker
-from actors.mesh_swapper import MeshSwapper
+from actors.mesh_swapper import MeshSwapper, SourceFace
 from actors.models import ModelStore
 from actors.neural_tools import NeuralTools
 from actors.nvtx import open_ranges
@@ -41,7 +44,7 @@ from kernels.cuda.backend import CudaKernels
 from kernels.mesh.unwrap import Unwrapper
 from scheduler.detection import DetectorSettings, LandmarkerSettings
 from scheduler.devices import CPU, TENSORRT, on_gpu
-from scheduler.jobs import MESH_SWAPPER, SwapSettings
+from scheduler.jobs import MESH_SWAPPER, LaneTask, RenderTask, SwapSettings
 
 DETECTOR: Final = "face_detection_full_range"
 LANDMARKER: Final = "face_landmark"
@@ -81,6 +84,7 @@ class Toolbox:
         kit: settings of the process.
         device: of the jobs that these tools are for.
         open_gpu: the process's GPU, when it is first needed.
+        process_gpu: the same where other tools of the process have it already.
 
     Raises (when a tool is first used):
         GpuUnavailable: there is no such device.
@@ -88,19 +92,43 @@ class Toolbox:
         InputError: a source picture cannot be used.
     """
 
-    def __init__(self, kit: LaneKit, device: str = CPU, open_gpu: OpenGpu = open_gpu) -> None:
+    def __init__(
+        self,
+        kit: LaneKit,
+        device: str = CPU,
+        open_gpu: OpenGpu = open_gpu,
+        process_gpu: ProcessGpu | None = None,
+    ) -> None:
         self.kit = kit
         self._device = device
-        self._open_gpu = open_gpu
+        self._process_gpu = process_gpu or ProcessGpu(open_gpu, kit.cache_dir)
         self.profiler = Profiler(ranges=open_ranges() if kit.nvtx else None)
         self._swappers: tuple[tuple[SwapSettings, int, int], list[FaceSwapper]] | None = None
+        self._device_swappers: tuple[tuple[SwapSettings, int], list[DeviceFaceSwapper]] | None
+        self._device_swappers = None
         self.swaps = SwapMemory()
         self._detectors: dict[DetectorSettings, Detector] = {}
         self._landmarkers: dict[LandmarkerSettings, Landmarker] = {}
 
     def on(self, device: str) -> Toolbox:
         """The tools of jobs for a device: these, or new ones in their place."""
-        return self if device == self._device else Toolbox(self.kit, device, self._open_gpu)
+        if device == self._device:
+            return self
+        return Toolbox(self.kit, device, process_gpu=self._process_gpu)
+
+    def close(self) -> None:
+        """Gives the GPU's memory for frames back, for processes that go on without it.
+
+        Raises:
+            LaneError: another process still has it open.
+        """
+        self._process_gpu.close()
+
+    def device_lane(self, task: LaneTask) -> DeviceLane | None:
+        """What keeps the frames of a task on the GPU; None: they lie in host memory."""
+        if not isinstance(task, RenderTask) or host_reason(task.job):
+            return None
+        return self._lane
 
     @cached_property
     def kernels(self) -> Kernels:
@@ -110,10 +138,15 @@ class Toolbox:
 
     @cached_property
     def _gpu(self) -> Gpu:
-        gpu = self._open_gpu(self.kit.cache_dir)
+        gpu = self._process_gpu.gpu
         if gpu.clock is not None:
             self.profiler.watch(gpu.clock)
         return gpu
+
+    @property
+    def _lane(self) -> DeviceLane:
+        assert self._gpu  # its clock is watched from now on
+        return self._process_gpu.lane
 
     @cached_property
     def detector(self) -> FaceDetector:
@@ -184,25 +217,29 @@ class Toolbox:
         """
         wanted = (swap, crop_size, batch or self.kit.batch)
         if self._swappers is None or self._swappers[0] != wanted:
-            self._swappers = None  # the networks of the last job make room before others come
+            # The networks of the last job make room before others come.
+            self._swappers = self._device_swappers = None
             self._swappers = (wanted, self._make_swappers(*wanted))
         return self._swappers[1][person]
+
+    def device_face_swapper(
+        self, swap: SwapSettings, person: int = 0, batch: int = 0
+    ) -> DeviceFaceSwapper:
+        """The same for frames that stay on the GPU."""
+        wanted = (swap, batch or self.kit.batch)
+        if self._device_swappers is None or self._device_swappers[0] != wanted:
+            self._swappers = self._device_swappers = None
+            made = self._neural_tools(*wanted).device_swappers(
+                self._people(swap), self._lane.launcher
+            )
+            self._device_swappers = (wanted, made)
+        return self._device_swappers[1][person]
 
     def _make_swappers(self, swap: SwapSettings, crop_size: int, batch: int) -> list[FaceSwapper]:
         check_swap(swap)
         if swap.waits is not None:
             return [WaitingSwapper(swap.waits) for _ in swap.people]
-        people = [
-            load_sources(swap, self.detector, self.landmarker, self.kernels, person)
-            for person in range(len(swap.people))
-        ]
-        tools = NeuralTools(
-            swap,
-            load=self.network,
-            path=self._model,
-            kernels=self.kernels,
-            batch=batch,
-        )
+        people, tools = self._people(swap), self._neural_tools(swap, batch)
         swappers: list[FaceSwapper]
         if swap.model == MESH_SWAPPER:
             swappers = [MeshSwapper(sources, swap.crop_size or crop_size) for sources in people]
@@ -211,6 +248,17 @@ class Toolbox:
         if swap.enhancer.model:
             swappers = [tools.enhanced(inner, crop_size) for inner in swappers]
         return swappers
+
+    def _people(self, swap: SwapSettings) -> list[tuple[SourceFace, ...]]:
+        return [
+            load_sources(swap, self.detector, self.landmarker, self.kernels, person)
+            for person in range(len(swap.people))
+        ]
+
+    def _neural_tools(self, swap: SwapSettings, batch: int) -> NeuralTools:
+        return NeuralTools(
+            swap, load=self.network, path=self._model, kernels=self.kernels, batch=batch
+        )
 
     def network(self, name: str) -> Runtime:
         """A network in ONNX format, by what runs it on this device."""

@@ -38,6 +38,7 @@ from actors.toolbox import LaneKit, Toolbox
 from cluster.appearances import write_appearances
 from cluster.inline import InlineExecutor
 from farm.config import load_settings
+from kernels.api import looking
 from kernels.cuts import find_cuts
 from kernels.geometry import Affine, apply
 from kernels.mesh.canonical import OVAL
@@ -105,7 +106,7 @@ class Analyst:
                     faces.setdefault(face.frame, face)
         write_appearances([analysis], Path(job.tracks), Path(job.appearances))
         samples = by_track(pq.read_table(job.appearances))
-        return faces, ObjectFinder(samples, self.tools.unwrapper, self.tools.kernels)
+        return faces, ObjectFinder(samples, self.tools.unwrapper)
 
     def _run(self, task: AnalyseTask) -> Analysis:
         analysis = self._executor.run(task)
@@ -154,8 +155,9 @@ def measure(
         at = frame.handle.frame_index
         if at not in faces:
             continue
+        look = looking(analyst.tools.kernels, frame.picture)
         began = time.thread_time()
-        seen = finder.cover(frame, faces[at])
+        seen = finder.cover(look, faces[at])
         found["ms"].append(1000 * (time.thread_time() - began))
         affine = window(faces[at].landmarks.astype(np.float64), WINDOW)
         oval = inside(faces[at], affine)
@@ -168,8 +170,7 @@ def measure(
             found["iou"].append((mask & truth).sum() / (mask | truth).sum())
             found["recall"].append((mask & truth).sum() / truth.sum())
         if at == shown and pictures is not None:
-            kernels = analyst.tools.kernels
-            rgb = kernels.thumbnail(frame.picture, affine, WINDOW, WINDOW)
+            rgb = look(affine, WINDOW)
             tinted = rgb.copy()
             tinted[mask] = tinted[mask] // 2 + np.array([0, 127, 0], np.uint8)
             both = np.hstack([rgb, tinted])[..., ::-1]

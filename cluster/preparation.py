@@ -24,6 +24,7 @@ from actors.face_networks import (
     readers_of,
 )
 from actors.fingerprint import analysis_fingerprint
+from actors.frame_place import host_reason
 from actors.inference.networks import resolve_precision
 from actors.licences import check_licences, model_records
 from actors.models import ModelStore
@@ -177,6 +178,13 @@ def record_book(premises: Premises) -> RecordBook:
     return RecordBook(premises.state_dir / "reports", premises.report_bytes)
 
 
+def tell_place(job: JobSpec, say: Say) -> None:
+    """Says of a GPU's job why its frames do not stay on the GPU, where they do not."""
+    reason = host_reason(job) if on_gpu(job.device) else ""
+    if reason:
+        say("note", f"frames go through host memory: {reason}")
+
+
 def open_desk(
     job: JobSpec, premises: Premises, kit: LaneKit, say: Say
 ) -> tuple[Desk, list[ModelRecord]]:
@@ -200,6 +208,7 @@ def open_desk(
             store.path(name)
             if store.registry[name].standin:
                 say("note", f"{name} is a stand-in: it knows no faces", model=name)
+        tell_place(spec, say)
         used[:] = model_records(models, store)
         marks.update(marking(job, used))  # with hashes that are known only now
         for person, pictures in enumerate(spec.swap.people):

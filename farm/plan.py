@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.frame_place import host_reason
 from cluster.service import Survey
 from farm.progress import duration
 from farm.rates import BUILT_IN, BUILT_IN_ANALYSIS_MS, RateBook, Rates, kind_of, schedule
+from scheduler.devices import on_gpu
 from scheduler.jobs import JobSpec
 
 
@@ -39,6 +41,7 @@ def plan_facts(job: JobSpec, survey: Survey, book: RateBook, lanes: int) -> dict
         "analysis_seconds": round(survey.seconds, 3),
         "estimated_seconds": round(rates.start_seconds + schedule(costs, lanes) / 1000, 1),
         "estimate_from": basis,
+        "host_frames": host_frames(job),
     }
 
 
@@ -52,9 +55,22 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
         f"  {facts['faces']} faces in {facts['frames_with_faces']} frames, "
         f"{facts['tracks']} tracks; {facts['swaps']} to swap (crop {facts['crop_size']})",
         f"  {facts['chunks']} chunks on {lanes} {'lane' if lanes == 1 else 'lanes'}",
+        *place_line(facts["host_frames"]),
         f"  about {duration(facts['estimated_seconds'])} to render, by {facts['estimate_from']}",
         f"  would become {facts['output']}; nothing was rendered",
     ]
+
+
+def host_frames(job: JobSpec) -> str | None:
+    """Why a GPU's job has its frames in host memory, "" if it has not; None: it is no GPU's."""
+    return host_reason(job) if on_gpu(job.device) else None
+
+
+def place_line(why: str | None) -> list[str]:
+    """Where frames lie, for people: one line, or none."""
+    if why is None:
+        return []
+    return [f"  frames go through host memory: {why}" if why else "  frames stay on the GPU"]
 
 
 def _rates(job: JobSpec, survey: Survey, book: RateBook) -> tuple[Rates, str]:

@@ -9,6 +9,7 @@ still applied), 0..1 for black..white of the stream's range; values outside are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +21,8 @@ from kernels.picture import Picture, PictureFormat, Roi
 
 Image8 = NDArray[np.uint8]
 Image = NDArray[np.float32]
+Look = Callable[[Affine, int], Image8]
+"""``Kernels.thumbnail`` of a frame at hand, square: by the map and the side in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,3 +124,8 @@ class Kernels(Protocol):
         Raises ValueError: shapes that do not fit, or the affine has no inverse.
         """
         ...
+
+
+def looking(kernels: Kernels, picture: Picture) -> Look:
+    """A look into a picture in host memory."""
+    return lambda affine, side: kernels.thumbnail(picture, affine, side, side)

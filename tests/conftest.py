@@ -14,6 +14,7 @@ from actors.toolbox import EMBEDDED
 from farm.config import load_settings
 from kernels.cuda.cupy_device import CupyDevice, NoGpuError
 from tests.support.cuda_device import Devices
+from tests.support.played_gpu import PlayedGpu
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,6 +51,14 @@ def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devices]:
     """Devices that run the CUDA kernels on the CPU."""
     with Devices(tmp_path_factory.mktemp("cuda")) as devices:
         yield devices
+
+
+@pytest.fixture
+def played(devices: Devices, tmp_path: Path) -> Iterator[PlayedGpu]:
+    """A whole GPU played by the CPU, in this process."""
+    gpu = PlayedGpu(tmp_path / "gpu", devices.program())
+    yield gpu
+    gpu.close()
 
 
 @pytest.fixture(scope="session")

@@ -231,7 +231,9 @@ class TensorRt:
                 ):
                     shape = self._batch(now.batch).shapes[each.name]
                     row = _nbytes(each, shape) // now.batch
-                    fixed = not _open(each) and each.is_input
+                    # An input without rows is the same in each pass. Where no batch is open the
+                    # file takes one row, and all inputs have rows.
+                    fixed = self._open and not _open(each) and each.is_input
                     start = 0 if fixed else now.start * row
                     _demand_room(each.name, memory, start, _nbytes(each, shape))
                     pointers[each.name] = memory.pointer + start

@@ -9,21 +9,25 @@
 enum { LEAST = 0, PRODUCT = 1 };
 
 // The least or the product of up to four masks (null: not there), then (value - low) * scale clipped
-// to 0..1, and zero on the outermost pixels where `border` says so.
+// to 0..1, and zero on the outermost pixels where `border` says so. It is written `row` values from
+// row to row and `step` from pixel to pixel, so that it may be a channel of a crop, or one of several
+// pictures that interleave. `held`: what is there already is a fifth mask.
 extern "C" __global__ void __launch_bounds__(256)
     merge_masks(const float* a, const float* b, const float* c, const float* d, int how, float low,
-                float scale, int border, float* out, int width, int height) {
+                float scale, int border, int held, float* out, int row, int step, int width,
+                int height) {
     int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
     if (x >= width || y >= height) return;
     long long at = (long long)y * width + x;
+    float* target = out + (long long)y * row + x * step;
     const float* masks[4] = {a, b, c, d};
-    float value = 1.0f;
+    float value = held ? *target : 1.0f;
 #pragma unroll
     for (int k = 0; k < 4; ++k)
         if (masks[k]) value = how == LEAST ? fminf(value, masks[k][at]) : value * masks[k][at];
     value = clamped((value - low) * scale, 0.0f, 1.0f);
     if (border && (x == 0 || y == 0 || x == width - 1 || y == height - 1)) value = 0.0f;
-    out[at] = value;
+    *target = value;
 }
 
 // 1 where a disc holds both what is above 1/2 and what is not, else 0. The disc's row j covers

@@ -191,7 +191,7 @@ SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
         "colour_moments": Signature(arguments=(P, N, N, P, N, P, P, N, N)),
     },
     "mask.cu": {
-        "merge_masks": Signature(arguments=(P, P, P, P, N, F, F, N, P, N, N)),
+        "merge_masks": Signature(arguments=(P, P, P, P, N, F, F, N, N, P, N, N, N, N)),
         "seam_band": Signature(arguments=(P, P, N, P, N, N)),
     },
     "paste.cu": {
@@ -208,7 +208,7 @@ SOURCES: Final[Mapping[str, Mapping[str, Signature]]] = {
     "tensor.cu": {
         "pack_floats": _PACK,
         "pack_bytes": _PACK,
-        "unpack_floats": Signature(arguments=(P, P, L, N, N, N, N, Channels)),
+        "unpack_floats": Signature(arguments=(P, P, L, N, N, N, N, Channels, P)),
     },
     "thumbnail.cu": {
         "thumbnail": Signature(arguments=(P, P, P, Map, Map, N, N, Matrix, N, Map, N, N, P, N, N)),

@@ -41,7 +41,15 @@ class Batch:
     height: int
     step: int = 3
     """Values from pixel to pixel: 4 where each has a mask."""
+    row: int = 0
+    """Values from row to row; 0: no gaps. With a larger ``step`` a picture may be every second
+    pixel of another."""
     dtype: Literal["uint8", "float32"] = "float32"
+
+    @property
+    def pitch(self) -> int:
+        """Values from row to row."""
+        return self.row or self.width * self.step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +79,7 @@ def pack(
     unit = 255.0 if pictures.dtype == "uint8" else 1.0
     scale = [1.0 / (unit * float(each)) for each in deviation]
     bias = [-float(a) / float(b) for a, b in zip(mean, deviation, strict=True)]
-    row = pictures.width * pictures.step
+    row = pictures.pitch
     launcher.run(
         "pack_bytes" if pictures.dtype == "uint8" else "pack_floats",
         *(pictures.width, pictures.height),
@@ -88,16 +96,22 @@ def unpack(
     mean: Sequence[float] = (0.0, 0.0, 0.0),
     deviation: Sequence[float] = (1.0, 1.0, 1.0),
     order: Order = "rgb",
+    *,
+    astray: int = 0,
 ) -> None:
-    """The inverse of ``pack``, clipped to 0..1; a fourth channel of the pictures is left alone."""
+    """The inverse of ``pack``, clipped to 0..1; a fourth channel of the pictures is left alone.
+
+    Args:
+        astray: of an int32 that becomes 1 if a value of the tensor is not finite; 0: nobody asks.
+    """
     places = [0, 1, 2] if order == "rgb" else [2, 1, 0]
     scale, bias = ([float(values[at]) for at in places] for values in (deviation, mean))
-    row = pictures.width * pictures.step
+    row = pictures.pitch
     launcher.run(
         "unpack_floats",
         *(pictures.width, pictures.height),
         *(tensor, pictures.pointer, row * pictures.height, row, pictures.step),
-        *(pictures.width, pictures.height, _channels(scale, bias, order)),
+        *(pictures.width, pictures.height, _channels(scale, bias, order), astray),
         count=pictures.count,
     )
 
@@ -112,12 +126,17 @@ def merge_masks(
     low: float = 0.0,
     high: float = 1.0,
     border: bool = False,
+    held: bool = False,
+    row: int = 0,
+    step: int = 1,
 ) -> None:
     """One mask of one to four: (merged - low) / (high - low), clipped to 0..1.
 
     Args:
         size: (width, height).
         border: whether the outermost pixels become zero.
+        held: whether what is in ``out`` is one of those that are merged.
+        row, step: of ``out``, values from row to row (0: no gaps) and from pixel to pixel.
     Raises ValueError: no mask, or more than four.
     """
     if not 1 <= len(masks) <= 4:
@@ -126,7 +145,8 @@ def merge_masks(
         "merge_masks",
         *size,
         *(*masks, *[0] * (4 - len(masks))),
-        *(LEAST if how == "least" else PRODUCT, low, 1.0 / (high - low), int(border), out, *size),
+        *(LEAST if how == "least" else PRODUCT, low, 1.0 / (high - low), int(border), int(held)),
+        *(out, row or size[0] * step, step, *size),
     )
 
 

@@ -43,10 +43,12 @@ extern "C" __global__ void __launch_bounds__(256)
     pack(pictures, picture, row, step, tensor, width, height, channels);
 }
 
-// [n, 3, h, w] -> three channels of [n, h, w, step], clipped to 0..1.
+// [n, 3, h, w] -> three channels of [n, h, w, step], clipped to 0..1. Where `astray` is not null it
+// becomes 1 if any value is not finite: clipped it would look like a colour. (All who write it write
+// the same.)
 extern "C" __global__ void __launch_bounds__(256)
     unpack_floats(const float* tensor, float* pictures, long long picture, int row, int step,
-                  int width, int height, Channels channels) {
+                  int width, int height, Channels channels, int* astray) {
     int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
     int n = blockIdx.z;
     if (x >= width || y >= height) return;
@@ -55,6 +57,7 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
     for (int k = 0; k < 3; ++k) {
         float read = tensor[at + channels.from[k] * plane];
+        if (astray && !(fabsf(read) <= 3.402823466e38f)) *astray = 1;
         pixel[k] = clamped(fmaf(read, channels.scale[k], channels.bias[k]), 0.0f, 1.0f);
     }
 }

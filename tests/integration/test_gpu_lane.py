@@ -6,28 +6,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from numpy.typing import NDArray
 
 from actors.gpu import Gpu
 from actors.models import ModelStore
 from actors.toolbox import LaneKit, Toolbox
-from benchmarks.standins import standin_store
-from cluster.inline import InlineExecutor
-from cluster.service import JobService
 from scheduler.errors import GpuUnavailable
-from scheduler.jobs import EncoderSettings, JobSpec, JobSummary, SwapSettings
-from tests.integration.films import planes, trim
+from scheduler.jobs import JobSpec
+from tests.integration.films import trim
+from tests.integration.gpu_jobs import check, job, run
 from tests.support.cuda_device import Devices
-from tests.support.fake_tensorrt import FakeStreamDevice, FakeTensorRt
 
 # Sanitizers and a busy machine: minutes where seconds are usual.
 pytestmark = pytest.mark.timeout(1200)
 
 FRAMES = 3
-SWAPPER = "hyperswap_1a_256"
 
 
 @pytest.fixture(scope="module")
@@ -39,43 +32,6 @@ def film(tmp_path_factory: pytest.TempPathFactory, samples: dict[str, Path]) -> 
 @pytest.fixture(scope="module")
 def kit(models: ModelStore) -> LaneKit:
     return LaneKit(cache_dir=models.cache)
-
-
-@pytest.fixture(scope="module")
-def standins(tmp_path_factory: pytest.TempPathFactory, models: ModelStore) -> LaneKit:
-    """A kit whose swapper is a tiny stand-in of a network."""
-    cache = tmp_path_factory.mktemp("standins")
-    names = (SWAPPER, "arcface_w600k_r50")
-    return LaneKit(cache_dir=standin_store(cache, names=names, beside=models).cache, batch=2)
-
-
-def job(film: Path, face: Path, folder: Path, device: str, model: str = "mesh") -> JobSpec:
-    folder.mkdir(parents=True)
-    return JobSpec(
-        job_id=device,
-        media=str(film),
-        output=str(folder / "out.mkv"),
-        folder=str(folder / "job"),
-        device=device,
-        swap=SwapSettings(model=model, sources=(str(face),)),
-        encoder=EncoderSettings(codec="ffv1"),
-    )
-
-
-def run(spec: JobSpec, tools: Toolbox) -> JobSummary:
-    service = JobService(
-        open_executor=lambda: InlineExecutor(tools.kit, tools),
-        check_sources=lambda _: None,
-        watch=lambda _: None,
-        note=lambda _: None,
-        marking={},
-    )
-    return service.run(spec, keep=True)
-
-
-def landmarks(spec: JobSpec) -> NDArray[np.float64]:
-    column = pq.read_table(spec.tracks).column("landmarks").to_pylist()
-    return np.array(column, np.float64)
 
 
 class FakeClock:
@@ -104,22 +60,6 @@ def on_cpu(
     return spec
 
 
-def check(spec: JobSpec, summary: JobSummary, on_cpu: JobSpec) -> None:
-    """What a GPU's film has in common with the CPU's."""
-    assert summary.swapped_frames == FRAMES
-    # Thumbnails and crops differ in their last bits: networks see nearly the same. Seen with the
-    # kernels on the CPU: 0.0004 pixels, and no sample of the film more than one code away.
-    assert np.abs(landmarks(spec) - landmarks(on_cpu)).max() < 0.02
-    films = (planes(Path(path)) for path in (spec.output, on_cpu.output, spec.media))
-    for ours, theirs, film in zip(*films, strict=True):
-        changed = [a != c for a, c in zip(theirs, film, strict=True)]
-        assert sum(int(plane.sum()) for plane in changed) > 1000, "a face was put on"
-        for a, b, there in zip(ours, theirs, changed, strict=True):
-            difference = np.abs(a.astype(np.int32) - b)
-            assert difference.max() <= 2
-            assert difference.sum() <= 0.05 * there.sum()
-
-
 def test_a_lane_on_the_kernels_played_by_the_cpu_makes_the_cpus_film(
     on_cpu: JobSpec,
     film: Path,
@@ -141,24 +81,6 @@ def test_a_lane_on_the_kernels_played_by_the_cpu_makes_the_cpus_film(
         assert spent.device_ms > 0
 
 
-@pytest.mark.slow
-def test_a_lane_with_networks_on_tensorrt_makes_the_cpus_film(
-    film: Path,
-    samples: dict[str, Path],
-    standins: LaneKit,
-    devices: Devices,
-    tmp_path: Path,
-) -> None:
-    """Kernels played by the CPU, and a TensorRT that computes with ONNX Runtime."""
-    memory = FakeStreamDevice()
-    gpu = Gpu(device=devices.usual(), stream=memory, tensorrt=FakeTensorRt(memory))
-    on_cpu = job(film, samples["astronaut"], tmp_path / "cpu", "cpu", SWAPPER)
-    run(on_cpu, Toolbox(standins))
-    spec = job(film, samples["astronaut"], tmp_path / "gpu", "tensorrt", SWAPPER)
-    check(spec, run(spec, Toolbox(standins, open_gpu=lambda _: gpu)), on_cpu)
-    assert memory.copies >= FRAMES, "the swapper's pictures went through TensorRT"
-
-
 @pytest.mark.cuda
 def test_a_lane_on_a_gpu_makes_the_cpus_film(
     gpu: Callable[[], object],
@@ -173,21 +95,6 @@ def test_a_lane_on_a_gpu_makes_the_cpus_film(
     summary = run(spec, Toolbox(kit))
     check(spec, summary, on_cpu)
     assert (summary.times["render.compositor"].device_ms or 0.0) > 0
-
-
-@pytest.mark.cuda
-def test_a_lane_on_a_gpu_with_its_networks_there_makes_the_cpus_film(
-    gpu: Callable[[], object],
-    film: Path,
-    samples: dict[str, Path],
-    standins: LaneKit,
-    tmp_path: Path,
-) -> None:
-    gpu()
-    on_cpu = job(film, samples["astronaut"], tmp_path / "cpu", "cpu", SWAPPER)
-    run(on_cpu, Toolbox(standins))
-    spec = job(film, samples["astronaut"], tmp_path / "gpu", "tensorrt", SWAPPER)
-    check(spec, run(spec, Toolbox(standins)), on_cpu)
 
 
 def test_without_a_gpu_a_job_for_one_ends_with_one_clear_error(

@@ -247,6 +247,10 @@ class Devices:
             self._usual = self.changed({})
         return self._usual
 
+    def program(self) -> Path:
+        """What runs the kernels as they are."""
+        return build(self._folder)
+
     def changed(self, files: Mapping[str, str], seed: int = 0) -> HostDevice:
         """A device of its own, with some files of ``kernels/cuda`` replaced."""
         device = HostDevice(build(self._folder, files), seed)

@@ -1,8 +1,13 @@
 // A device that is a process: memory, textures and launches by messages on stdin and stdout.
 //
-// Every buffer is a malloc of exactly its size, so that AddressSanitizer sees a byte too many.
+// Every buffer is a malloc of exactly its size, so that AddressSanitizer sees a byte too many. Memory
+// that another process has, too, is mapped where it has it, and is forbidden until it says otherwise.
+#include <fcntl.h>
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#include <sys/mman.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <random>
 #include <vector>
@@ -177,6 +182,29 @@ int main() {
             case 'F':
                 free((void*)take<uint64_t>());
                 break;
+            case 'M': {  // map a file
+                uint64_t at = take<uint64_t>(), size = take<uint64_t>(), length = take<uint64_t>();
+                std::vector<char> path(length + 1);
+                take(path.data(), length);
+                int file = open(path.data(), O_RDWR);
+                int how = MAP_SHARED | MAP_FIXED_NOREPLACE;
+                void* found = mmap((void*)at, size, PROT_READ | PROT_WRITE, how, file, 0);
+                if (found != (void*)at) cuda_host_fault("a file that cannot be mapped there");
+                close(file);
+                ASAN_POISON_MEMORY_REGION((void*)at, size);
+                give("D", 1);
+                break;
+            }
+            case 'U': {  // allow
+                uint64_t at = take<uint64_t>(), size = take<uint64_t>();
+                ASAN_UNPOISON_MEMORY_REGION((void*)at, size);
+                break;
+            }
+            case 'O': {  // forbid
+                uint64_t at = take<uint64_t>(), size = take<uint64_t>();
+                ASAN_POISON_MEMORY_REGION((void*)at, size);
+                break;
+            }
             case 'W': {
                 unsigned char* to = (unsigned char*)take<uint64_t>();
                 uint64_t pitch = take<uint64_t>(), row = take<uint64_t>(), rows = take<uint64_t>();

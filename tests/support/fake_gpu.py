@@ -15,7 +15,7 @@ import fcntl
 import json
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,16 +52,22 @@ def _meet(one: Span, other: Span) -> bool:
     return one[0] == other[0] and a < d and c < b
 
 
+def mapped(path: Path, nbytes: int) -> Bytes:
+    """A file as memory that processes share."""
+    with open(path, "r+b") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), nbytes), np.uint8)
+
+
+View = Callable[[Path, int], Bytes]
+
+
 class _Mapping:
     """A memory of the GPU in this process: what is true, and what can be seen of it."""
 
-    def __init__(self, folder: Path, number: int, nbytes: int) -> None:
+    def __init__(self, folder: Path, number: int, nbytes: int, view: View = mapped) -> None:
         self.number, self.nbytes = number, nbytes
-        arrays = []
-        for kind in ("seen", "true"):
-            with open(folder / f"{number}.{kind}", "r+b") as file:
-                arrays.append(np.frombuffer(mmap.mmap(file.fileno(), nbytes), np.uint8))
-        self.seen, self.true = arrays
+        self.seen = view(folder / f"{number}.seen", nbytes)
+        self.true = mapped(folder / f"{number}.true", nbytes)
         self.pointer = self.seen.ctypes.data
 
 
@@ -335,9 +341,13 @@ class FakeDriver:
         return found  # type: ignore[no-any-return]
 
     def _map(self, number: int, nbytes: int) -> int:
-        mapping = _Mapping(self._folder, number, nbytes)
+        mapping = _Mapping(self._folder, number, nbytes, self._view)
         self._mappings[mapping.pointer] = mapping
         return mapping.pointer
+
+    def _view(self, path: Path, nbytes: int) -> Bytes:
+        """What is to be seen of a memory, as memory."""
+        return mapped(path, nbytes)
 
     def _unmap(self, mapping: _Mapping, how: str) -> None:
         del self._mappings[mapping.pointer]

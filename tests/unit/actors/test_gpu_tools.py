@@ -16,6 +16,7 @@ from kernels.cuda.backend import CudaKernels
 from scheduler.errors import GpuUnavailable
 from tests.support.cuda_device import Devices
 from tests.support.fake_tensorrt import FakeStreamDevice, FakeTensorRt
+from tests.support.played_gpu import PlayedGpu
 
 SWAPPER = "hyperswap_1a_256"
 
@@ -55,6 +56,29 @@ def test_networks_of_a_lane_run_on_tensorrt(kit: LaneKit, devices: Devices) -> N
     found, wanted = network.run(*inputs), Toolbox(kit).network(SWAPPER).run(*inputs)
     assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
     assert memory.copies > 0
+
+
+def test_a_gpu_stays_what_it_is_whatever_its_jobs_are_for(kit: LaneKit, played: PlayedGpu) -> None:
+    opened: list[Path] = []
+
+    def open_gpu(cache_dir: Path) -> Gpu:
+        opened.append(cache_dir)
+        return played.gpu
+
+    tools = Toolbox(kit, "tensorrt", open_gpu)
+    lane = tools._lane
+    assert tools.on("cpu").on("cuda").on("tensorrt")._lane is lane
+    assert len(opened) == 1
+    tools.close()
+    assert tools._lane is not lane
+    tools.close()
+
+
+def test_frames_stay_on_the_gpu_only_with_a_driver(kit: LaneKit, devices: Devices) -> None:
+    memory = FakeStreamDevice()
+    tools = Toolbox(kit, "tensorrt", lambda _: Gpu(device=devices.usual(), stream=memory))
+    with pytest.raises(GpuUnavailable, match="memory cannot be shared"):
+        _ = tools._lane
 
 
 def test_a_gpu_without_a_stream_to_give_is_an_error(kit: LaneKit, devices: Devices) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from actors.models import ModelStore
-from cluster.preparation import settled
+from cluster.preparation import settled, tell_place
 from farm.cli import main
 from farm.config import Settings, load_settings
+from farm.plan import host_frames, place_line
 from farm.progress import Display, open_display
 from farm.rates import kind_of
 from farm.runner import FarmOptions, Lanes, lanes_of
@@ -45,6 +46,25 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_job_carries_what_it_is_worked_on_with(job: JobSpec) -> None:
     assert job.device == "cuda"
     assert kind_of(job, 256) != kind_of(replace(job, device="cpu"), 256)
+
+
+def test_a_job_says_where_its_frames_lie(job: JobSpec) -> None:
+    said: list[tuple[str, str]] = []
+
+    def say(event: str, message: str, /, **facts: str) -> None:
+        said.append((event, message))
+
+    for device in ("cuda", "cpu"):
+        tell_place(replace(job, device=device), say)
+    resident = replace(job, device="tensorrt", swap=replace(job.swap, model="hyperswap_1a_256"))
+    tell_place(resident, say)
+    assert said == [
+        ("note", "frames go through host memory: only --device tensorrt runs networks from the "
+         "GPU's memory"),
+    ]  # fmt: skip
+    assert place_line(host_frames(job)) == [f"  {said[0][1]}"]
+    assert place_line(host_frames(resident)) == ["  frames stay on the GPU"]
+    assert place_line(host_frames(replace(job, device="cpu"))) == []
 
 
 def test_without_a_gpu_no_ray_is_started(settings: Settings, display: Display) -> None:

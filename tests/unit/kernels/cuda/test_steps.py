@@ -197,6 +197,53 @@ def test_pack_and_unpack(launcher, rng, order, dtype, step):
     assert (found[..., 3:] == 7).all()
 
 
+def test_small_pictures_that_interleave(launcher, rng):
+    """A large crop is several small ones, every so many pixels of it."""
+    sides, w, h = 3, int(rng.integers(1, 20)), int(rng.integers(1, 20))
+    crop = rng.random((h * sides, w * sides, 4)).astype(np.float32)
+    pointer, tensor = launcher.sent("crop", crop), launcher.memory("tensor", 12 * h * w)
+    back = launcher.sent("back", np.zeros_like(crop))
+    for row in range(sides):
+        for column in range(sides):
+            first = 16 * (row * w * sides + column)
+            how = {"count": 1, "width": w, "height": h, "step": 4 * sides}
+            how["row"] = 4 * sides * sides * w
+            steps.pack(launcher, steps.Batch(pointer=pointer + first, **how), tensor)
+            found = launcher.fetched(tensor, (3, h, w), "float32")
+            wanted = crop[row::sides, column::sides, :3].transpose(2, 0, 1)
+            assert np.array_equal(found, wanted)
+            steps.unpack(launcher, tensor, steps.Batch(pointer=back + first, **how))
+    found = launcher.fetched(back, crop.shape, "float32")
+    assert np.array_equal(found[..., :3], crop[..., :3])
+    assert not found[..., 3].any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_is_no_colour_is_noted(launcher, rng, value):
+    tensor = rng.random((2, 3, 9, 7)).astype(np.float32)
+    back = steps.Batch(pointer=launcher.memory("back", 4 * tensor.size), count=2, width=7, height=9)
+    astray = launcher.sent("astray", np.zeros(1, np.int32))
+    steps.unpack(launcher, launcher.sent("tensor", tensor), back, astray=astray)
+    assert launcher.fetched(astray, (1,), "int32")[0] == 0
+    tensor[1, 2, 8, 6] = value
+    steps.unpack(launcher, launcher.sent("tensor", tensor), back, astray=astray)
+    assert launcher.fetched(astray, (1,), "int32")[0] == (not np.isfinite(value))
+
+
+def test_a_mask_into_the_fourth_channel_and_onto_what_is_there(launcher, rng):
+    w, h = int(rng.integers(1, 40)), int(rng.integers(1, 40))
+    crop, masks = rng.random((h, w, 4), np.float32), rng.random((2, h, w), np.float32)
+    pointer, pointers = launcher.sent("crop", crop), []
+    for number, mask in enumerate(masks):
+        pointers.append(launcher.sent(f"mask {number}", mask))
+    steps.merge_masks(launcher, pointers[:1], pointer + 12, (w, h), step=4)
+    found = launcher.fetched(pointer, crop.shape, "float32")
+    assert np.array_equal(found, np.dstack([crop[..., :3], masks[0]]))
+    steps.merge_masks(launcher, pointers[1:], pointer + 12, (w, h), "product", held=True, step=4)
+    found = launcher.fetched(pointer, crop.shape, "float32")
+    assert np.array_equal(found, np.dstack([crop[..., :3], masks[0] * masks[1]]))
+
+
 @pytest.mark.parametrize("how", ["least", "product"])
 def test_merge_masks(launcher, rng, how):
     size = int(rng.integers(1, 70)), int(rng.integers(1, 70))
