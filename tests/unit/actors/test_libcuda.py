@@ -19,6 +19,7 @@ import pytest
 from actors.transport.cuda_driver import HANDLE_NBYTES
 from actors.transport.libcuda import FUNCTIONS, Copy2D, IpcHandle, LibCuda
 from scheduler.errors import GpuFailed, GpuUnavailable, LaneOutOfMemory
+from tests.support.hardware import lacking
 
 SOURCE = Path(__file__).resolve().parents[2] / "support" / "cuda_stub.c"
 UUIDS = [str(bytes([10 + n] * 16).hex()) for n in range(2)]
@@ -227,9 +228,7 @@ def gpu() -> Iterator[LibCuda]:
     try:
         yield LibCuda()
     except GpuUnavailable as error:
-        if os.environ.get("FAIL_WITHOUT_CUDA") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        lacking(error)
 
 
 @pytest.mark.cuda
