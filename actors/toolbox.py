@@ -216,7 +216,13 @@ class Toolbox:
         """A network in ONNX format, by what runs it on this device."""
         if self._device == TENSORRT:
             return self._engine(name)
-        return open_network(self._store, name, threads=self.kit.threads, device=self._device)
+        stream = self._gpu.stream if on_gpu(self._device) else None
+        return open_network(
+            *(self._store, name),
+            threads=self.kit.threads,
+            device=self._device,
+            stream=None if stream is None else stream.stream,
+        )
 
     def _engine(self, name: str) -> Runtime:
         gpu = self._gpu
