@@ -14,13 +14,13 @@ from actors.gpu import no_gpu
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
 from actors.toolbox import LaneKit
-from cluster.admitting import GpuRoom, require_room
+from cluster.admitting import GpuRoom, network_bytes, require_room
 from cluster.executor import Executor
 from cluster.failures import as_error
 from cluster.gpus import machine_gpus, memory_bytes
 from cluster.inline import InlineExecutor
 from cluster.layout import choose_layout
-from cluster.preparation import Premises, model_names, open_desk, settled
+from cluster.preparation import Premises, open_desk, settled
 from cluster.preparation import record_book as kept_records
 from cluster.ray_executor import RayExecutor
 from cluster.records import RecordBook
@@ -263,8 +263,6 @@ def _gpu_room(job: JobSpec, settings: Settings, options: FarmOptions) -> GpuRoom
     sizes = memory_bytes() if on_gpu(job.device) else {}
     if not sizes or Session.address(options.address) != LOCAL:
         return None
-    store = ModelStore(settings.cache_dir)
-    files = [store.path(name) for name in model_names(job)]
     # A slice (MIG) has less than its GPU; how much, the driver does not say here.
     whole = {gpu.uuid for gpu in machine_gpus() if gpu.uuid == gpu.whole}
     memory = [size for uuid, size in sizes.items() if uuid in whole]
@@ -273,7 +271,7 @@ def _gpu_room(job: JobSpec, settings: Settings, options: FarmOptions) -> GpuRoom
     return GpuRoom(
         memory=min(memory),
         lanes=math.ceil((options.lanes or len(memory)) / len(memory)),
-        networks=sum(file.stat().st_size for file in files if file.suffix == ".onnx"),
+        networks=network_bytes(job, ModelStore(settings.cache_dir)),
     )
 
 
