@@ -72,6 +72,8 @@ class LaneKit:
     """Seconds of silence after which a stage takes its neighbour for hung."""
     nvtx: bool = False
     """Name the parts of the work in the time line of NVIDIA's profilers."""
+    decoder: str = "ffmpeg"
+    """What decodes where frames stay on a GPU (``actors.gpu_video.PACKETS``)."""
 
 
 class Toolbox:

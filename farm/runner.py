@@ -61,6 +61,8 @@ class FarmOptions:
     """Numbers or UUIDs of this machine's GPUs that lanes may have; none: all."""
     nvtx: bool = False
     """Name the parts of the work in the time line of NVIDIA's profilers."""
+    decoder: str = "ffmpeg"
+    """What decodes where frames stay on a GPU."""
 
 
 def farm_options(settings: Settings) -> FarmOptions:
@@ -74,6 +76,7 @@ def farm_options(settings: Settings) -> FarmOptions:
         device=settings.device,
         gpus=settings.device_ids,
         nvtx=settings.lane.nvtx,
+        decoder=settings.lane.decoder,
     )
 
 
@@ -99,6 +102,7 @@ class Lanes:
             threads=options.threads,
             batch=options.batch,
             nvtx=options.nvtx,
+            decoder=options.decoder,
         )
         self._options = options
         self._stack = ExitStack()

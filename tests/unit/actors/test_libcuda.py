@@ -75,6 +75,7 @@ def test_a_gpu_is_opened_with_the_flags_that_ffmpeg_wants_before_its_context_is(
     assert opened[-2:] == ["cuDevicePrimaryCtxSetFlags_v2(11, 4)", "cuDevicePrimaryCtxRetain(11)"]
     assert driver.uuid.replace("-", "") == UUIDS[1]
     assert driver.dlpack_device == (2, 1)
+    assert driver.context == 0xC000000000B
 
 
 @pytest.mark.parametrize("prefix", ["", "GPU-", "MIG-"])
