@@ -300,6 +300,8 @@ def test_a_job_waits_for_a_gpu_that_is_large_enough(
     assert row["waits"] == (
         "needs 2.1 GiB of GPU memory for a lane; the most that one has is 1.0 GiB (on small)"
     )
+    (node,) = farm.ask("nodes")
+    assert [each["gpu_memory"] for each in node["lanes"]] == [1 << 30]
     lane.memory, lane.node = 4 << 30, "large"
     lane.kill(0, "another comes in its place")
     farm.until("completed")
