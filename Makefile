@@ -8,7 +8,12 @@
 
 PYTHON ?= python3
 CUDA ?= cuda13
+TORCH_cuda12 := torch>=2.10,<2.11
+TORCH_cuda13 := torch>=2.14,<2.16
+ONNX_cuda12 := onnxruntime-gpu[cuda,cudnn]>=1.26,<1.27
+ONNX_cuda13 := onnxruntime-gpu[cuda,cudnn]>=1.31,<2
 VENV := .venv
+BESIDE := $(VENV)/beside
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
@@ -26,9 +31,14 @@ demo: $(STAMP)
 test: check
 	scripts/test
 
+# PyTorch wants another NVRTC than the pinned one, and onnxruntime-gpu brings onnxruntime's module:
+# they go beside, where only these tests look.
 test-gpu: $(STAMP)
 	$(PIP) install --quiet --constraint constraints.txt 'swapfarm[$(CUDA)-lean]'
-	FAIL_WITHOUT_CUDA=1 scripts/test -m cuda
+	sed '/^nvidia-cuda-nvrtc/d' constraints.txt > $(BESIDE).txt
+	$(PIP) install --quiet --upgrade --target $(BESIDE) --constraint $(BESIDE).txt \
+		'$(TORCH_$(CUDA))' '$(ONNX_$(CUDA))'
+	FAIL_WITHOUT_CUDA=1 PYTHONPATH=$(abspath $(BESIDE)) scripts/test -m cuda
 
 check: $(STAMP)
 	scripts/check

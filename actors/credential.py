@@ -40,6 +40,12 @@ class Credential:
         found = own.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return str(found[0].value) if found else own.subject.rfc4514_string()
 
+    @property
+    def expires(self) -> datetime.datetime:
+        """When the first of the certificates runs out."""
+        chain = x509.load_pem_x509_certificates(self.certificates.encode())
+        return min(each.not_valid_after_utc for each in chain)
+
     def sign(self, message: bytes) -> bytes:
         """The signature as COSE wants it: both numbers, one after the other (RFC 9053, 2.1)."""
         r, s = decode_dss_signature(self.key.sign(message, ec.ECDSA(hashes.SHA256())))

@@ -8,7 +8,7 @@ H200 has no NVENC, an old GPU no decoder for AV1, and no GPU's decoder gives 4:2
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,12 +27,16 @@ from actors.formats import picture_format
 from actors.gpu_decoder import CUDA_FRAME, NvdecDecoder, UploadDecoder, nvdec
 from actors.gpu_encoder import DeviceEncoder, DownloadEncoder, codec_format, lent_picture
 from actors.lane_gpu import LaneGpu
+from actors.packet_decoder import OpenPackets, PacketRangeDecoder, packets_refuse
+from actors.pynvvideocodec import open_pynvvideocodec
 from actors.transport.cuda_driver import CudaDriver
 from kernels.picture import PictureFormat
 from scheduler.errors import SwapfarmError
 from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
 
+PACKETS: Final[Mapping[str, OpenPackets]] = {"pynvvideocodec": open_pynvvideocodec}
+"""Libraries that decode on a GPU beside FFmpeg, by the names that settings have for them."""
 _TRIAL: Final = (320, 256)
 """Width and height of what is encoded for a trial; no NVENC finds it too small."""
 
@@ -41,15 +45,18 @@ _TRIAL: Final = (320, 256)
 class VideoRoute:
     """How pictures come onto the GPU and leave it, for one film and one codec."""
 
-    decode: Literal["nvdec", "upload", "cpu"]
+    decode: Literal["nvdec", "packets", "upload", "cpu"]
+    """"packets": by ``packets``."""
     encode: Literal["nvenc", "download", "cpu"]
     reasons: tuple[str, ...] = ()
-    """Why it is not the faster way."""
+    """Why it is not the faster way, or not the one that was asked for."""
+    packets: OpenPackets | None = None
+    """Another library that decodes on the GPU."""
 
     @property
     def semi_planar(self) -> bool:
         """Whether slots are NV12 or P010."""
-        return self.decode == "nvdec" or self.encode == "nvenc"
+        return self.decode in ("nvdec", "packets") or self.encode == "nvenc"
 
     def layout(self, fmt: PictureFormat, faces: int, crop_size: int) -> DeviceLayout:
         """Of the slots that such a lane has."""
@@ -115,6 +122,7 @@ def video_route(
     settings: EncoderSettings,
     gpu: LaneGpu | None,
     *,
+    packets: OpenPackets | None = None,
     decoder_refuses: Callable[[VideoIndex, CudaDriver], str] = nvdec_refuses,
     encoder_refuses: Callable[[str, int, CudaDriver], str] = nvenc_refuses,
 ) -> VideoRoute:
@@ -122,13 +130,15 @@ def video_route(
 
     Args:
         gpu: the lane's; None: it has none.
+        packets: another library that is to decode where it can, instead of FFmpeg with NVDEC.
         decoder_refuses, encoder_refuses: try it out once; the lane keeps the route.
     """
     if gpu is None:
         return VideoRoute(decode="cpu", encode="cpu", reasons=("the lane has no GPU",))
     fmt = picture_format(index)
     flat = "" if has_semi_planar(fmt) else "the film is not 4:2:0 of 8 or 10 bits with even sides"
-    no_decoder = flat or decoder_refuses(index, gpu.driver)
+    no_packets = packets_refuse(index, gpu, packets) if packets is not None else "not asked for"
+    no_decoder = flat or (decoder_refuses(index, gpu.driver) if no_packets else "")
     if not settings.codec.endswith("_nvenc"):
         no_encoder = f"{settings.codec} encodes on the CPU"
     elif flat:
@@ -137,10 +147,12 @@ def video_route(
         no_encoder = "another size or pixel format is made on the CPU"
     else:
         no_encoder = encoder_refuses(settings.codec, fmt.depth, gpu.driver)
+    reasons = (no_packets if packets is not None else "", no_decoder, no_encoder)
     return VideoRoute(
-        decode="upload" if no_decoder else "nvdec",
+        decode="packets" if not no_packets else "upload" if no_decoder else "nvdec",
         encode="download" if no_encoder else "nvenc",
-        reasons=tuple(why for why in (no_decoder, no_encoder) if why),
+        reasons=tuple(why for why in reasons if why),
+        packets=None if no_packets else packets,
     )
 
 
@@ -148,6 +160,8 @@ def gpu_decoder(
     route: VideoRoute, index: VideoIndex, gpu: LaneGpu, threads: int = 1
 ) -> RangeDecoder[DeviceFrame]:
     """What fills the slots of a lane on a GPU."""
+    if route.packets is not None:
+        return PacketRangeDecoder(index, gpu, route.packets)
     if route.decode == "nvdec":
         return NvdecDecoder(index, gpu)
     return UploadDecoder(index, gpu, threads)

@@ -75,6 +75,8 @@ class LaneKit:
     """Seconds of silence after which a stage takes its neighbour for hung."""
     nvtx: bool = False
     """Name the parts of the work in the time line of NVIDIA's profilers."""
+    decoder: str = "ffmpeg"
+    """What decodes where frames stay on a GPU (``actors.gpu_video.PACKETS``)."""
 
 
 class Toolbox:
@@ -264,7 +266,13 @@ class Toolbox:
         """A network in ONNX format, by what runs it on this device."""
         if self._device == TENSORRT:
             return self._engine(name)
-        return open_network(self._store, name, threads=self.kit.threads, device=self._device)
+        stream = self._gpu.stream if on_gpu(self._device) else None
+        return open_network(
+            *(self._store, name),
+            threads=self.kit.threads,
+            device=self._device,
+            stream=None if stream is None else stream.stream,
+        )
 
     def _engine(self, name: str) -> Runtime:
         gpu = self._gpu

@@ -10,15 +10,18 @@ from typing import Final
 
 import psutil
 
+from actors.content_credentials import sidecar_of
 from actors.formats import picture_format
 from actors.frames import SlotLayout
+from actors.models import ModelStore
 from actors.stages import slots_needed
 from actors.toolbox import LaneKit
 from actors.transport.shm import Ring
 from cluster.film_work import FilmWork
+from cluster.preparation import model_names
 from scheduler.admission import Admission, Demand, Room, admit
 from scheduler.errors import DiskFull, LaneOutOfMemory
-from scheduler.jobs import AnalyseTask
+from scheduler.jobs import AnalyseTask, JobSpec
 
 _BITS: Final = 0.06
 """A pixel takes at least, encoded with loss: so much is needed in any case. What a film really
@@ -41,14 +44,24 @@ _TABLES: Final = 4_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuRoom:
-    """What the lanes of a job share."""
+    """What the lanes of a job on this machine share."""
 
     memory: int
     """Bytes of the smallest GPU that has lanes."""
     lanes: int
     """Of one GPU, at most."""
     networks: int
-    """Bytes of the files of the networks that a lane has there."""
+    """See ``network_bytes``."""
+
+
+def network_bytes(job: JobSpec, store: ModelStore) -> int:
+    """Bytes of the files of the networks that a lane has in a GPU's memory.
+
+    Raises:
+        ModelError: one cannot be had.
+    """
+    files = [store.path(name) for name in model_names(job)]
+    return sum(file.stat().st_size for file in files if file.suffix == ".onnx")
 
 
 def admit_film(
@@ -79,7 +92,7 @@ def admit_film(
         nodes = (room,)
     on_gpu = gpu_bytes(work, gpu.networks) * gpu.lanes if gpu is not None and local else 0
     folder, output = Path(work.job.folder), Path(work.job.output).parent
-    segments, result = _segments(work), _segments(work)
+    segments, result = _segments(work), _result(work)
     tables = _TABLES * work.index.frames
     places = [(folder, segments + tables), (output, result)]
     if os.stat(folder).st_dev == os.stat(output).st_dev:
@@ -123,7 +136,7 @@ def require_room(work: FilmWork, kit: LaneKit, *, local: bool, gpu: GpuRoom | No
 
 def disk_bytes(work: FilmWork) -> int:
     """What the job will write at least, its result included."""
-    return 2 * _segments(work) + _TABLES * work.index.frames
+    return _segments(work) + _result(work) + _TABLES * work.index.frames
 
 
 def ring_bytes(work: FilmWork, kit: LaneKit) -> int:
@@ -144,6 +157,13 @@ def gpu_bytes(work: FilmWork, networks: int) -> int:
     layout = SlotLayout(format=picture_format(work.index), faces=0, crop_size=0)
     crops = _CROPS * _CROP_BYTES * max(work.job.swap.crop_size, _CROP) ** 2
     return _CONTEXT + _WORKSPACE * networks + _PLANES * layout.nbytes + crops
+
+
+def _result(work: FilmWork) -> int:
+    """Beside the result's place: it, and it once more while it is signed, where its format holds
+    the statement."""
+    copies = 2 if sidecar_of(Path(work.job.output)) is None else 1
+    return copies * _segments(work)
 
 
 def _segments(work: FilmWork) -> int:

@@ -17,8 +17,9 @@ from typing import Final
 
 from actors.face_networks import check_faces
 from actors.lane_files import LaneFiles
+from actors.models import ModelStore
 from actors.toolbox import LaneKit
-from cluster.admitting import admit_film, disk_bytes
+from cluster.admitting import admit_film, disk_bytes, gpu_bytes, network_bytes
 from cluster.bookkeeper import Bookkeeper
 from cluster.executor import Executor
 from cluster.failures import as_error
@@ -33,6 +34,8 @@ from cluster.preparation import Premises, Say, open_desk
 from cluster.publish import partials_of
 from cluster.service import DESK, POLL_SECONDS, terms_of
 from cluster.webhook import Webhook
+from scheduler.admission import Admission, admit_on_gpus
+from scheduler.devices import on_gpu
 from scheduler.errors import OutputMissing, SwapfarmError
 from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed
 from scheduler.failure import Failure
@@ -41,6 +44,8 @@ from scheduler.history import (
     Failed,
     Held,
     LaneUp,
+    Measured,
+    Needs,
     Released,
     Removed,
     Restarted,
@@ -259,6 +264,7 @@ class Farm:
                 self._log_failure(event)
             elif isinstance(event, LaneReady):
                 self.hosts[event.node] = event.host
+                self._look_at = 0.0  # a job may have waited for this lane
             said = self._reports.told(event)
             if said is not None:
                 told.append(said)
@@ -427,15 +433,34 @@ class Farm:
 
         Raises:
             DoesNotFit: there never will be.
+            ModelError: a network cannot be had.
         """
         others = sum(disk_bytes(each) for each in self._works.others(name))
         answer = admit_film(work, self._kit, local=self._local, reserved=others)
+        if answer.admitted and on_gpu(work.job.device):
+            answer = self._admit_on_gpus(name, work)
         if answer.admitted:
             if self._waits.pop(name, None) is not None:
                 self.tell(Released(job=name))
         elif name not in self._waits:
             self._waits[name] = work
             self.tell(Held(job=name, reason=answer.reason))
+
+    def _admit_on_gpus(self, name: str, work: FilmWork) -> Admission:
+        """Whether a lane's GPU has room for a job; the ledger gives its chunks to no other."""
+        lanes: dict[str, int] = {}
+        with self.lock:
+            for seat in self.ledger.state.roster.lanes.values():
+                if seat.role == "frames" and seat.state != "down":
+                    node = self.hosts.get(seat.node) or seat.node
+                    lanes[node] = max(lanes.get(node, 0), seat.gpu_memory)
+        if not lanes:
+            return Admission(admitted=False, lacks="memory", reason="no lane is up yet")
+        if not any(lanes.values()):  # lanes without GPUs say themselves what they lack
+            return Admission(admitted=True)
+        needed = gpu_bytes(work, network_bytes(work.job, ModelStore(self._premises.cache_dir)))
+        self.tell(Measured(job=name, needs=Needs(gpu_memory=needed)))
+        return admit_on_gpus(needed, lanes)
 
     def _forget_old(self, now: float) -> None:
         if not self._keep_seconds:

@@ -62,6 +62,8 @@ class FarmPlan:
     """Numbers or UUIDs of this machine's GPUs that lanes may have; none: all."""
     nvtx: bool = False
     """Name the parts of the work in the time line of NVIDIA's profilers."""
+    decoder: str = "ffmpeg"
+    """What decodes where frames stay on a GPU."""
     local: bool = True
     """The lanes are on this machine."""
     keep_seconds: float = 0.0
@@ -77,7 +79,7 @@ class FarmHost:
         _log.addHandler(logging.FileHandler(plan.folder / "farm.log", encoding="utf-8"))
         _remove_old_lanes()
         self._plan = plan
-        self._kit = LaneKit(cache_dir=plan.premises.cache_dir, nvtx=plan.nvtx)
+        self._kit = LaneKit(cache_dir=plan.premises.cache_dir, nvtx=plan.nvtx, decoder=plan.decoder)
         self._farm = Farm(
             folder=plan.folder,
             premises=plan.premises,

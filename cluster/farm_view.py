@@ -8,6 +8,7 @@ from typing import Any, Final
 from cluster.farm import Farm
 from cluster.job_shelf import JobShelf
 from cluster.service import DESK
+from scheduler.events import SOME_MEMORY
 from scheduler.farm_state import FarmState
 from scheduler.ledger import Ledger
 from scheduler.nodes import LaneSeat, Node
@@ -127,6 +128,9 @@ def list_nodes(farm: Farm) -> list[dict[str, Any]]:
                         {
                             "lane": seat.name,
                             "state": seat.state,
+                            "gpu_memory": None
+                            if seat.gpu_memory == SOME_MEMORY
+                            else seat.gpu_memory,
                             "job": state.book.open[seat.lease].job
                             if seat.lease in state.book.open
                             else None,

@@ -64,6 +64,23 @@ def memory_bytes(command: Sequence[str] = MEMORY) -> dict[str, int]:
     return sizes
 
 
+def seen_bytes(names: Sequence[str], command: Sequence[str] = MEMORY) -> int:
+    """Memory of the smallest of some GPUs of this machine.
+
+    Args:
+        names: as CUDA_VISIBLE_DEVICES has them. CUDA and the driver may count differently: a
+            number may be any GPU.
+
+    Returns: bytes; 0: nobody can tell, as of a slice.
+    """
+    sizes = memory_bytes(command)
+    found = []
+    for name in names:
+        known = [size for uuid, size in sizes.items() if name.isdecimal() or uuid.startswith(name)]
+        found.append(min(known, default=0))
+    return min(found, default=0)
+
+
 def chosen(gpus: Sequence[GpuName], visible: str | None, wanted: Sequence[str]) -> tuple[str, ...]:
     """What CUDA_VISIBLE_DEVICES should be for the lanes of a Ray of our own.
 

@@ -12,7 +12,14 @@ from actors.toolbox import LaneKit, Toolbox
 from cluster.failures import as_error
 from kernels.warm import warm_up
 from scheduler.errors import Cancelled
-from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed, TaskProgress
+from scheduler.events import (
+    SOME_MEMORY,
+    ExecutorEvent,
+    LaneReady,
+    TaskDone,
+    TaskFailed,
+    TaskProgress,
+)
 from scheduler.jobs import Analysis, LaneTask, Segment
 
 
@@ -74,7 +81,8 @@ class InlineExecutor:
         events, self._gone = self._gone, []
         if not self._told:
             self._told = True
-            events.append(LaneReady(lane=0))
+            # Whatever GPU there is, is its own.
+            events.append(LaneReady(lane=0, gpu_memory=SOME_MEMORY))
         task, run = self._task, self._run
         if task is None or run is None:
             if not events:

@@ -57,7 +57,10 @@ class LaneReports:
                 self._falls[event.lane] = 0
                 self._up.add(event.lane)
                 return LaneUp(
-                    lane=str(event.lane), life=self._lives[event.lane], node=event.node or _NODE
+                    lane=str(event.lane),
+                    life=self._lives[event.lane],
+                    node=event.node or _NODE,
+                    gpu_memory=event.gpu_memory,
                 )
             case LaneLost():
                 self._fell(event)

@@ -25,6 +25,7 @@ from cluster.parcels import pack
 from cluster.shells import Place, StageShell
 from scheduler.errors import GpuFailed, LaneDied, SwapfarmError
 from scheduler.events import (
+    SOME_MEMORY,
     ExecutorEvent,
     LaneLost,
     LaneReady,
@@ -165,7 +166,14 @@ class Lane:
             complete = len(self.places) == len(self._shells)
             if not complete:
                 return []
-            return [LaneReady(lane=self.number, node=answer.node, host=answer.host)]
+            return [
+                LaneReady(
+                    lane=self.number,
+                    node=answer.node,
+                    host=answer.host,
+                    gpu_memory=self._gpu_memory(answer),
+                )
+            ]
         if kind == "progress" and self._task is not None:
             return self._progressed(self._task, process, answer, now)
         if kind == "run":
@@ -278,6 +286,12 @@ class Lane:
         who = f"{'+'.join(self._processes[process])} (pid {place.pid if place else 'unknown'})"
         reason = " ".join(str(error).split())
         return f"{who} died: {reason[:400]}"
+
+    def _gpu_memory(self, place: Place) -> int:
+        """Of the lane: lanes that share a GPU have a part of it each."""
+        if not place.gpus:
+            return 0
+        return int(place.gpu_memory * self.share.gpus) or SOME_MEMORY
 
     def _run_name(self, task: LaneTask) -> str:
         return f"{self._token}/{task.key}/{task.attempt}"

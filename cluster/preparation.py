@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,10 @@ class Say(Protocol):
     def __call__(self, event: str, message: str, /, **facts: str) -> None: ...
 
 
+MACHINE: Final = "credentials"
+"""Where in the state folder the machine's own key is."""
+
+
 def marking(job: JobSpec, models: Sequence[ModelRecord] = ()) -> dict[str, str]:
     """Container metadata that says, to people and to programs, that faces were altered.
 
@@ -116,7 +120,7 @@ def credential(premises: Premises) -> Credential:
             "both certificates and key",
             "name the other one, too, or leave both out: the machine then signs with its own key",
         )
-    return Credential.of_machine(premises.state_dir / "credentials")
+    return Credential.of_machine(premises.state_dir / MACHINE)
 
 
 def model_names(job: JobSpec) -> list[str]:

@@ -14,6 +14,7 @@ from actors.pipeline import Processes, StageReport, StageRun
 from actors.threads import limit_threads
 from actors.toolbox import LaneKit, Toolbox
 from cluster.failures import as_error
+from cluster.gpus import seen_bytes
 from cluster.metrics import LaneMetrics
 from cluster.parcels import unpack
 from kernels.warm import warm_up
@@ -32,6 +33,8 @@ class Place:
     """Its name for people."""
     gpus: tuple[str, ...] = ()
     """What CUDA is told that it may see: the names that Ray has for the lane's GPU."""
+    gpu_memory: int = 0
+    """Bytes of that GPU; 0: there is none, or nobody can tell."""
 
 
 class StageShell:
@@ -57,7 +60,13 @@ class StageShell:
     def place(self) -> Place:
         """Answers as soon as the process is up."""
         gpus = ray.get_runtime_context().get_accelerator_ids()["GPU"]
-        return Place(pid=os.getpid(), node=self._node, host=socket.gethostname(), gpus=tuple(gpus))
+        return Place(
+            pid=os.getpid(),
+            node=self._node,
+            host=socket.gethostname(),
+            gpus=tuple(gpus),
+            gpu_memory=seen_bytes(gpus) if gpus else 0,
+        )
 
     def run(self, name: str, *parcels: bytes) -> StageReport | SwapfarmError:
         """Does this process's part of a task. Errors come back as values, whole.

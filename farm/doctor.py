@@ -294,13 +294,16 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def examine(settings: Settings, models: Mapping[str, str | None]) -> Iterator[Finding]:
+def examine(
+    settings: Settings, models: Mapping[str, str | None], credentials: Finding
+) -> Iterator[Finding]:
     """All findings on this machine, in the order in which a person would ask.
 
     Args:
         settings: the settings in force.
         models: for each model a first film needs, None when its file is here and intact, else
             what is wrong with it.
+        credentials: see ``farm.credential_check``.
     """
     import av.codec
 
@@ -320,6 +323,7 @@ def examine(settings: Settings, models: Mapping[str, str | None]) -> Iterator[Fi
         place = _existing(folder)
         wanted = 5 * GIB if name == "disk" else GIB // 2
         yield check_space(name, place, shutil.disk_usage(place).free, wanted)
+    yield credentials
     yield check_shared_memory()
     nodes, driver = [node.name for node in Path("/dev").glob("nvidia[0-9]*")], driver_version()
     yield check_gpu(nodes, driver)

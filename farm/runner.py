@@ -14,13 +14,13 @@ from actors.gpu import no_gpu
 from actors.models import ModelStore
 from actors.pipeline import lane_processes
 from actors.toolbox import LaneKit
-from cluster.admitting import GpuRoom, require_room
+from cluster.admitting import GpuRoom, network_bytes, require_room
 from cluster.executor import Executor
 from cluster.failures import as_error
 from cluster.gpus import machine_gpus, memory_bytes
 from cluster.inline import InlineExecutor
 from cluster.layout import choose_layout
-from cluster.preparation import Premises, model_names, open_desk, settled
+from cluster.preparation import Premises, open_desk, settled
 from cluster.preparation import record_book as kept_records
 from cluster.ray_executor import RayExecutor
 from cluster.records import RecordBook
@@ -61,6 +61,8 @@ class FarmOptions:
     """Numbers or UUIDs of this machine's GPUs that lanes may have; none: all."""
     nvtx: bool = False
     """Name the parts of the work in the time line of NVIDIA's profilers."""
+    decoder: str = "ffmpeg"
+    """What decodes where frames stay on a GPU."""
 
 
 def farm_options(settings: Settings) -> FarmOptions:
@@ -74,6 +76,7 @@ def farm_options(settings: Settings) -> FarmOptions:
         device=settings.device,
         gpus=settings.device_ids,
         nvtx=settings.lane.nvtx,
+        decoder=settings.lane.decoder,
     )
 
 
@@ -99,6 +102,7 @@ class Lanes:
             threads=options.threads,
             batch=options.batch,
             nvtx=options.nvtx,
+            decoder=options.decoder,
         )
         self._options = options
         self._stack = ExitStack()
@@ -263,8 +267,6 @@ def _gpu_room(job: JobSpec, settings: Settings, options: FarmOptions) -> GpuRoom
     sizes = memory_bytes() if on_gpu(job.device) else {}
     if not sizes or Session.address(options.address) != LOCAL:
         return None
-    store = ModelStore(settings.cache_dir)
-    files = [store.path(name) for name in model_names(job)]
     # A slice (MIG) has less than its GPU; how much, the driver does not say here.
     whole = {gpu.uuid for gpu in machine_gpus() if gpu.uuid == gpu.whole}
     memory = [size for uuid, size in sizes.items() if uuid in whole]
@@ -273,7 +275,7 @@ def _gpu_room(job: JobSpec, settings: Settings, options: FarmOptions) -> GpuRoom
     return GpuRoom(
         memory=min(memory),
         lanes=math.ceil((options.lanes or len(memory)) / len(memory)),
-        networks=sum(file.stat().st_size for file in files if file.suffix == ".onnx"),
+        networks=network_bytes(job, ModelStore(settings.cache_dir)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,6 +86,24 @@ def admit(
             admitted=False, lacks="memory", reason="no node has the memory of one lane free"
         )
     return Admission(admitted=True)
+
+
+def admit_on_gpus(needed: int, lanes: Mapping[str, int]) -> Admission:
+    """Whether a lane that is up has a GPU for a job; a larger one may still join.
+
+    Args:
+        needed: bytes of one lane.
+        lanes: by the name of a node, bytes of the lane that has most there.
+    """
+    node = max(lanes, key=lanes.__getitem__)
+    if lanes[node] >= needed:
+        return Admission(admitted=True)
+    return Admission(
+        admitted=False,
+        lacks="memory",
+        reason=f"needs {_size(needed)} of GPU memory for a lane; the most that one has is "
+        f"{_size(lanes[node])} (on {node})",
+    )
 
 
 def _could(demand: Demand, node: Room) -> bool:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from scheduler.errors import SwapfarmError
 from scheduler.jobs import Analysis, Segment
+
+SOME_MEMORY: Final = 1 << 62
+"""Bytes of a GPU of which nobody could tell: it is taken to have what is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +21,8 @@ class LaneReady:
     """Where they are; empty: the executor does not say."""
     host: str = ""
     """The node's name for people."""
+    gpu_memory: int = 0
+    """Bytes of its GPU that are its own; 0: it has no GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

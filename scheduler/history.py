@@ -75,6 +75,14 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a job's lanes must have, now that its film is known."""
+
+    job: str
+    needs: Needs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
     """The reason to hold the job is gone."""
 
@@ -227,6 +235,7 @@ Event = (
     | Paused
     | Resumed
     | Held
+    | Measured
     | Released
     | CancelAsked
     | Retried

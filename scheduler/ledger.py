@@ -8,6 +8,8 @@ current, so a stale attempt can never be published.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from scheduler.assignment import assign
 from scheduler.board import Board
 from scheduler.completions import Completions
@@ -23,6 +25,7 @@ from scheduler.history import (
     LaneDown,
     LaneUp,
     Limited,
+    Measured,
     NodeDrained,
     NodeForgiven,
     OutputLost,
@@ -249,6 +252,7 @@ class Ledger:
         event: Paused
         | Resumed
         | Held
+        | Measured
         | Released
         | CancelAsked
         | Retried
@@ -268,6 +272,8 @@ class Ledger:
                 job.paused = False
             case Held():
                 job.held = event.reason
+            case Measured():
+                job.terms = replace(job.terms, needs=event.needs)
             case Released():
                 job.held = ""
             case Prioritised():

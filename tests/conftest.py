@@ -3,7 +3,6 @@ real ones and played ones."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +13,11 @@ from actors.toolbox import EMBEDDED
 from farm.config import load_settings
 from kernels.cuda.cupy_device import CupyDevice, NoGpuError
 from tests.support.cuda_device import Devices
+<<<<<<< HEAD
 from tests.support.played_gpu import PlayedGpu
+=======
+from tests.support.hardware import lacking
+>>>>>>> BACK
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -67,7 +70,5 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], CupyDevice]:
     try:
         device = CupyDevice(tmp_path_factory.mktemp("cubins"))
     except NoGpuError as error:
-        if os.environ.get("FAIL_WITHOUT_CUDA") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        lacking(error)
     return lambda: device

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from actors.inference.onnx import Onnx
+from actors.inference.onnx_gpu import OnnxOnGpu
 from actors.inference.openvino import OpenVino
 from actors.inference.runtime import Runtime
 from actors.models import FP16, INT8, QUANTIZED, ModelStore
@@ -70,7 +71,14 @@ def file_name(name: str, precision: str) -> str:
     return name + SUFFIXES[precision]
 
 
-def open_network(store: ModelStore, name: str, *, threads: int = 1, device: str = CPU) -> Runtime:
+def open_network(
+    store: ModelStore,
+    name: str,
+    *,
+    threads: int = 1,
+    device: str = CPU,
+    stream: int | None = None,
+) -> Runtime:
     """Load a network of ONNX's format.
 
     Quantised files are run by OpenVINO, where they are fast; all others by ONNX Runtime, whose
@@ -81,6 +89,7 @@ def open_network(store: ModelStore, name: str, *, threads: int = 1, device: str 
         name: in the registry, of ``file_name``.
         threads: see ``FileRuntime.load``.
         device: of the job (``scheduler.devices``); quantised files run on processors in any case.
+        stream: of the kernels, in which ONNX Runtime works too; None: in one of its own.
 
     Raises:
         GpuUnavailable: ONNX Runtime cannot use the device.
@@ -90,5 +99,5 @@ def open_network(store: ModelStore, name: str, *, threads: int = 1, device: str 
     if name.endswith(INT8):
         return OpenVino.load(store.path(name), threads=threads)
     if on_gpu(device):
-        return Onnx.load_on_gpu(store.path(name))
+        return OnnxOnGpu.open(store.path(name), stream)
     return Onnx.load(store.path(name), threads=threads)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from actors.inference.batches import in_ones
 from actors.inference.ort import onnxruntime
 from actors.inference.runtime import TensorSpec, unloadable
-from scheduler.errors import GpuUnavailable
 
 DTYPES: Final = {
     "tensor(float)": "float32",
@@ -24,14 +23,7 @@ DTYPES: Final = {
     "tensor(int64)": "int64",
 }
 FATAL_ONLY: Final = 3
-GPU_PROVIDER: Final = "CUDAExecutionProvider"
-GPU_OPTIONS: Final = {
-    "device_id": "0",
-    # Trying all algorithms takes seconds for each shape; the heuristic gives the same each time.
-    "cudnn_conv_algo_search": "HEURISTIC",
-    # Else products are rounded to 10 bits: more than the pixels of a face bear.
-    "use_tf32": "0",
-}
+CPU_PROVIDER: Final = "CPUExecutionProvider"
 STANDIN: Final = "swapfarm_standin"
 """Key in a file's metadata that stand-ins carry (benchmarks/standins.py)."""
 
@@ -52,27 +44,7 @@ class Onnx:
     @classmethod
     def load(cls, path: Path, *, threads: int = 1) -> Self:
         """See ``FileRuntime.load``."""
-        return cls(_session(path, threads, ["CPUExecutionProvider"]))
-
-    @classmethod
-    def load_on_gpu(cls, path: Path) -> Self:
-        """Read a network that the first visible GPU will run. Has not run on hardware yet.
-
-        What the GPU has no kernel for, the processor does. Results may depend on the batch in the
-        last bits, as cuDNN chooses its algorithms by shape.
-
-        Raises:
-            GpuUnavailable: this ONNX Runtime has no CUDA, or finds no GPU.
-            ModelCorrupt: the file is missing or not a network.
-        """
-        if GPU_PROVIDER not in onnxruntime.get_available_providers():
-            raise _without_cuda(f"ONNX Runtime {onnxruntime.__version__} here has no CUDA in it")
-        providers = [(GPU_PROVIDER, GPU_OPTIONS), "CPUExecutionProvider"]
-        session = _session(path, 1, providers)
-        if GPU_PROVIDER not in session.get_providers():
-            # It warns on stderr and goes on without: what was asked for must not be slow in secret.
-            raise _without_cuda("ONNX Runtime's CUDA libraries cannot be loaded, or find no GPU")
-        return cls(session)
+        return cls(open_session(path, threads, [CPU_PROVIDER]))
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -99,7 +71,12 @@ class Onnx:
         return tuple(np.asarray(result, np.float32) for result in results)
 
 
-def _session(path: Path, threads: int, providers: list[Any]) -> Any:
+def open_session(path: Path, threads: int, providers: list[Any]) -> Any:
+    """ONNX Runtime's session of a file: one operator after the other, in ``threads`` threads.
+
+    Raises:
+        ModelCorrupt: see ``FileRuntime.load``.
+    """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -116,15 +93,6 @@ def _session(path: Path, threads: int, providers: list[Any]) -> Any:
         if not type(error).__module__.startswith("onnxruntime"):
             raise
         raise unloadable(path, "ONNX", error) from error
-
-
-def _without_cuda(found: str) -> GpuUnavailable:
-    return GpuUnavailable(
-        found,
-        "ONNX Runtime for CUDA, for networks on the GPU",
-        "choose --device tensorrt, or install onnxruntime-gpu in the place of onnxruntime "
-        "(docs/gpu-lane.md); `farm doctor` says what is there",
-    )
 
 
 def _spec(argument: Any) -> TensorSpec:

@@ -31,6 +31,11 @@ class CudaDriver(Protocol):
         """As DLPack names it: (2, number among the devices that this process sees)."""
         ...
 
+    @property
+    def context(self) -> int:
+        """The driver's handle of the device's primary context."""
+        ...
+
     def malloc(self, nbytes: int) -> int:
         """Device memory of its own, which a handle can name."""
         ...

@@ -124,6 +124,10 @@ class LibCuda:
     def dlpack_device(self) -> tuple[int, int]:
         return 2, self._number
 
+    @property
+    def context(self) -> int:
+        return self._context or 0
+
     def malloc(self, nbytes: int) -> int:
         pointer = c_uint64()
         self._ask("cuMemAlloc_v2", ctypes.byref(pointer), nbytes)

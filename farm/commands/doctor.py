@@ -46,20 +46,35 @@ def _models(settings: Settings) -> dict[str, str | None]:
     return troubles
 
 
+def _credentials(settings: Settings) -> Finding:
+    """Whether results can be signed."""
+    from cluster.preparation import Premises
+    from farm.credential_check import check_credentials  # loads C2PA's library: as above
+
+    return check_credentials(
+        Premises(
+            cache_dir=settings.cache_dir,
+            state_dir=settings.state_dir,
+            certificates=settings.credentials.certificates,
+            key=settings.credentials.key,
+        )
+    )
+
+
 def doctor(
     context: typer.Context,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line instead of text.")
     ] = False,
 ) -> None:
-    """Check that this machine can render: packages, encoders, models, memory, disk, GPU.
+    """Check that this machine can render: packages, encoders, models, memory, disk, keys, GPU.
 
     Every line says ok, warn or fail, and what to do next. The exit code is 1 if any check failed.
     """
     settings: Settings = context.obj
     console = Console()
     failed = False
-    for finding in examine(settings, _models(settings)):
+    for finding in examine(settings, _models(settings), _credentials(settings)):
         failed |= finding.verdict is Verdict.FAIL
         if as_json:
             print(

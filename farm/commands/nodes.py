@@ -26,7 +26,10 @@ def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("node", "host", "state", "lanes", "at work", "failed jobs"):
         table.add_column(name)
-    for row in rows:
+    memory = [max((lane["gpu_memory"] or 0 for lane in row["lanes"]), default=0) for row in rows]
+    if any(memory):
+        table.add_column("GPU memory of a lane")
+    for row, most in zip(rows, memory, strict=True):
         busy = sum(lane["state"] == "busy" for lane in row["lanes"])
         table.add_row(
             row["node"][:12],
@@ -35,6 +38,7 @@ def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
             str(len(row["lanes"])),
             str(busy),
             str(len(row["failed_jobs"])),
+            *([f"{most / 2**30:.1f} GiB" if most else ""] if any(memory) else []),
         )
     Console().print(table)
 

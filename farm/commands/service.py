@@ -77,6 +77,7 @@ def up(
         device=_checked(device) if device else settings.device,
         gpus=settings.device_ids,
         nvtx=settings.lane.nvtx,
+        decoder=settings.lane.decoder,
         local=address is None,
         keep_seconds=settings.keep_days * DAY,
         webhook_secret=settings.webhooks.secret.get_secret_value(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -56,6 +56,8 @@ class Lane(Section):
     ] = 0
     nvtx: bool = False
     """Name the parts of the work in the time line of NVIDIA's profilers; needs the package nvtx."""
+    decoder: Literal["ffmpeg", "pynvvideocodec"] = "ffmpeg"
+    """What decodes where frames stay on a GPU, if it gives the same pictures (docs/gpu.md)."""
 
 
 def _address(value: str) -> str:

@@ -19,7 +19,7 @@ from cluster.appearances import write_appearances
 from cluster.inline import InlineExecutor
 from scheduler.chunks import Chunk
 from scheduler.errors import FramesLost, SwapfarmError
-from scheduler.events import LaneReady, TaskDone, TaskFailed, TaskProgress
+from scheduler.events import SOME_MEMORY, LaneReady, TaskDone, TaskFailed, TaskProgress
 from scheduler.hands import SCHEMA as HANDS
 from scheduler.jobs import (
     AnalyseSettings,
@@ -64,7 +64,7 @@ def job(index: VideoIndex, samples: dict[str, Path], tmp_path: Path) -> JobSpec:
 @pytest.fixture
 def executor(models: ModelStore) -> InlineExecutor:
     executor = InlineExecutor(LaneKit(cache_dir=models.cache))
-    assert executor.poll(0) == [LaneReady(lane=0)]
+    assert executor.poll(0) == [LaneReady(lane=0, gpu_memory=SOME_MEMORY)]
     return executor
 
 

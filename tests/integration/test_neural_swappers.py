@@ -30,7 +30,7 @@ from kernels.api import plane_touched
 from kernels.picture import PictureFormat
 from scheduler import hands as hand_tables
 from scheduler.chunks import Chunk
-from scheduler.events import LaneReady
+from scheduler.events import SOME_MEMORY, LaneReady
 from scheduler.hands import HandObservation
 from scheduler.jobs import (
     AnalyseSettings,
@@ -72,7 +72,7 @@ Lane = Callable[[LaneTask], Analysis | Segment]
 
 def lane(store: ModelStore, **kit: int) -> Lane:
     executor = InlineExecutor(LaneKit(cache_dir=store.cache, **kit))
-    assert executor.poll(0) == [LaneReady(lane=0)]
+    assert executor.poll(0) == [LaneReady(lane=0, gpu_memory=SOME_MEMORY)]
     return executor.run
 
 

@@ -45,9 +45,22 @@ def test_no_torch_is_right_for_both() -> None:
     assert not twelve.contains("2.11.0")
 
 
-def test_tests_on_a_gpu_need_no_torch() -> None:
-    rule = (ROOT / "Makefile").read_text().split("\ntest-gpu:")[1].split("\n\n")[0]
+def test_tests_on_a_gpu_get_all_that_they_need() -> None:
+    """None of them is passed over because a package is missing."""
+    makefile = (ROOT / "Makefile").read_text()
+    rule = makefile.split("\ntest-gpu:")[1].split("\n\n")[0]
     assert "swapfarm[$(CUDA)-lean]" in rule
+    assert "$(TORCH_$(CUDA))" in rule
+    assert "$(ONNX_$(CUDA))" in rule
+    assert "FAIL_WITHOUT_CUDA=1" in rule
+    for major in MAJORS:
+        assert f"\nTORCH_cuda{major} := {wanted_text(f'cuda{major}', 'torch')}\n" in makefile
+
+
+def wanted_text(extra: str, name: str) -> str:
+    """A requirement as the extra has it."""
+    (found,) = (text for text in EXTRAS[extra] if Requirement(text).name == name)
+    return found
 
 
 @pytest.mark.slow

@@ -78,12 +78,13 @@ class FakeDriver:
         folder: the GPU: the same for all that see it.
         number: of the GPU among those of that folder.
         capacity: bytes that it has.
-        surfaces: whether a copy within the device may begin where this GPU has no memory: FFmpeg's
+        surfaces: whether a copy from the device may begin where this GPU has no memory: decoders'
             own frames, which lie in host memory here.
         eager: streams in which FFmpeg reads, so that what is written there can be seen at once.
     """
 
     dlpack_device = (1, 0)
+    context = 0xC0
 
     def __init__(
         self,
@@ -257,7 +258,7 @@ class FakeDriver:
         stream: int,
     ) -> None:
         with self._state() as state:
-            outside = direction == "across" and self._surfaces and self._find(source) is None
+            outside = self._surfaces and self._find(source) is None
             if direction == "up" or outside:
                 data = _host(source, pitch, row, rows).copy()
             else:

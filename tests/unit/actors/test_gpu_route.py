@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import weakref
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from scheduler.errors import EncoderUnavailable, GpuFailed, GpuUnavailable
 from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
 from tests.support.fake_gpu import FakeDriver
+from tests.support.hardware import has_nvenc, lacking, this_gpu
 from tests.unit.actors.gpu_lane import (
     EVEN,
     NV12,
@@ -202,9 +202,7 @@ def real() -> LaneGpu:
     try:
         return LaneGpu(LibCuda())
     except GpuUnavailable as error:
-        if os.environ.get("FAIL_WITHOUT_CUDA") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        lacking(error)
 
 
 @pytest.mark.cuda
@@ -235,14 +233,32 @@ def test_a_gpu_decodes_what_the_cpu_does(
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize("codec", ["h264_nvenc", "hevc_nvenc"])
+def test_the_route_says_whether_a_gpu_has_nvenc(
+    real: LaneGpu, gpu_films: dict[str, VideoIndex], codec: str
+) -> None:
+    """NVIDIA's list of GPUs with an encoder says so, and then it works; or that there is none."""
+    route = video_route(gpu_films["420.mp4"], EncoderSettings(codec=codec), real)
+    assert route.decode == "nvdec", route.reasons
+    assert isinstance(real.driver, LibCuda)
+    if has_nvenc(this_gpu(real.driver.uuid)):
+        assert (route.encode, route.reasons) == ("nvenc", ())
+    else:
+        assert route.encode == "download"
+        (why,) = route.reasons
+        assert why.startswith(f"the GPU has no encoder for {codec} that works ("), why
+
+
+@pytest.mark.cuda
 @pytest.mark.parametrize("codec", ["libx264", "h264_nvenc", "hevc_nvenc"])
 def test_a_gpu_encodes_a_chunk(
     real: LaneGpu, gpu_films: dict[str, VideoIndex], tmp_path: Path, codec: str
 ) -> None:
+    """Where the GPU has no encoder (the test above looks at that): x264, after a download."""
     index, settings = gpu_films["420.mp4"], EncoderSettings(codec=codec)
     route = video_route(index, settings, real)
-    if codec != "libx264" and route.encode != "nvenc":
-        pytest.skip(f"this GPU has no NVENC: {route.reasons}")
+    if route.encode != "nvenc":
+        settings = EncoderSettings(codec="libx264")
     arenas, path = Arenas(real.driver), tmp_path / "out.mp4"
     ring = arenas.ring(route.layout(picture_format(index), 0, 0), 3)
     with gpu_encoder(route, index, settings, path, gpu=real) as encoder:

@@ -19,6 +19,7 @@ import pytest
 from actors.transport.cuda_driver import HANDLE_NBYTES
 from actors.transport.libcuda import FUNCTIONS, Copy2D, IpcHandle, LibCuda
 from scheduler.errors import GpuFailed, GpuUnavailable, LaneOutOfMemory
+from tests.support.hardware import lacking
 
 SOURCE = Path(__file__).resolve().parents[2] / "support" / "cuda_stub.c"
 UUIDS = [str(bytes([10 + n] * 16).hex()) for n in range(2)]
@@ -74,6 +75,7 @@ def test_a_gpu_is_opened_with_the_flags_that_ffmpeg_wants_before_its_context_is(
     assert opened[-2:] == ["cuDevicePrimaryCtxSetFlags_v2(11, 4)", "cuDevicePrimaryCtxRetain(11)"]
     assert driver.uuid.replace("-", "") == UUIDS[1]
     assert driver.dlpack_device == (2, 1)
+    assert driver.context == 0xC000000000B
 
 
 @pytest.mark.parametrize("prefix", ["", "GPU-", "MIG-"])
@@ -227,9 +229,7 @@ def gpu() -> Iterator[LibCuda]:
     try:
         yield LibCuda()
     except GpuUnavailable as error:
-        if os.environ.get("FAIL_WITHOUT_CUDA") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        lacking(error)
 
 
 @pytest.mark.cuda

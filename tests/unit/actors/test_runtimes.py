@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from actors.inference.onnx import GPU_OPTIONS, GPU_PROVIDER, Onnx
+from actors.inference.onnx import Onnx
 from actors.inference.openvino import OpenVino
-from actors.inference.ort import onnxruntime
 from benchmarks.standins import build
-from scheduler.errors import GpuUnavailable, ModelCorrupt
+from scheduler.errors import ModelCorrupt
 
 Kind = type[Onnx] | type[OpenVino]
 BOTH = pytest.mark.parametrize("runtime", [Onnx, OpenVino])
@@ -125,30 +124,3 @@ def test_the_runtimes_agree(networks: dict[str, Path]) -> None:
     )
     for one, other in zip(ours, theirs, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
-
-
-def test_on_a_gpu_or_not_at_all(networks: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    path = networks["inswapper_128"]
-    if GPU_PROVIDER not in onnxruntime.get_available_providers():
-        with pytest.raises(GpuUnavailable, match="here has no CUDA in it") as caught:
-            Onnx.load_on_gpu(path)
-        assert "farm doctor" in caught.value.next_step
-
-    class WithoutLibraries:
-        """A session that was asked for CUDA and went on without, as where cuDNN is missing."""
-
-        @staticmethod
-        def get_providers() -> list[str]:
-            return ["CPUExecutionProvider"]
-
-    asked: list[object] = []
-
-    def session(name: str, options: object, providers: list[object]) -> WithoutLibraries:
-        asked.extend(providers)
-        return WithoutLibraries()
-
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [GPU_PROVIDER])
-    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
-    with pytest.raises(GpuUnavailable, match="cannot be loaded"):
-        Onnx.load_on_gpu(path)
-    assert asked == [(GPU_PROVIDER, GPU_OPTIONS), "CPUExecutionProvider"]

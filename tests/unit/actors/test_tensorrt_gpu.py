@@ -1,6 +1,5 @@
 """What only a real GPU with TensorRT can show."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from actors.inference.tensorrt_package import TensorRtPackage
 from benchmarks.standins import build
 from kernels.cuda.cupy_device import CupyDevice, NoGpuError
 from scheduler.errors import GpuUnavailable
+from tests.support.hardware import lacking, package
 
 pytestmark = pytest.mark.cuda
 NEAR = 2e-3
@@ -33,9 +33,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> OnItsStream:
         TensorRtPackage.open()
         return OnItsStream(tmp_path_factory.mktemp("cubins"))
     except (NoGpuError, GpuUnavailable) as error:
-        if os.environ.get("FAIL_WITHOUT_CUDA") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        lacking(error)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +108,7 @@ def test_memory_of_the_device_is_used_where_it_is(load, device):
 
 def test_cupy_has_what_is_asked_of_it():
     """Needs CuPy, but no GPU."""
-    import cupy
+    cupy = package("cupy", "make test-gpu installs it")
 
     class Handle:
         def __cuda_stream__(self) -> tuple[int, int]:

@@ -24,7 +24,8 @@ from cluster.preparation import Premises, Say
 from cluster.webhook import Patience, Webhook
 from scheduler.admission import Admission
 from scheduler.errors import JobUnknown
-from scheduler.jobs import EncoderSettings, JobSpec, SwapSettings
+from scheduler.events import ExecutorEvent, LaneReady
+from scheduler.jobs import EncoderSettings, JobSpec, LaneTask, SwapSettings
 from scheduler.provenance import ModelRecord
 from tests.unit.actors.films import make_film
 from tests.unit.cluster.blind_lane import BlindLane
@@ -278,6 +279,53 @@ def test_a_job_waits_for_room_and_says_so(
     farm.turn(3)
     assert farm.ask("jobs")[0]["waits"] == "needs 1.0 GiB of disk"
     farm.until("completed")
+
+
+class LaneWithGpu(BlindLane):
+    """Says that it has some GPU memory, and works without it."""
+
+    memory = 1 << 30
+    node = "small"
+
+    def start(self, task: LaneTask, lane: int) -> None:
+        super().start(replace(task, job=replace(task.job, device="cpu")), lane)
+
+    def poll(self, timeout: float) -> list[ExecutorEvent]:
+        return [
+            replace(event, node=self.node, host=self.node, gpu_memory=self.memory)
+            if isinstance(event, LaneReady)
+            else event
+            for event in super().poll(timeout)
+        ]
+
+
+def test_a_job_waits_for_a_gpu_that_is_large_enough(
+    farm: TestFarm, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = LaneWithGpu(LaneKit(cache_dir=farm.folder / "none"))
+    monkeypatch.setattr(farm, "_lane", lambda kit: lane)
+    monkeypatch.setattr(cluster.farm, "network_bytes", lambda *_: 500_000_000)
+    farm.ask("submit", entry=entry(replace(spec, device="cuda")))
+    farm.turn(4)
+    (row,) = farm.ask("jobs")
+    assert row["waits"] == (
+        "needs 2.1 GiB of GPU memory for a lane; the most that one has is 1.0 GiB (on small)"
+    )
+    (node,) = farm.ask("nodes")
+    assert [each["gpu_memory"] for each in node["lanes"]] == [1 << 30]
+    lane.memory, lane.node = 4 << 30, "large"
+    lane.kill(0, "another comes in its place")
+    farm.until("completed")
+
+
+def test_a_farm_without_gpus_lets_its_lanes_say_so(
+    farm: TestFarm, spec: JobSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = LaneWithGpu(LaneKit(cache_dir=farm.folder / "none"))
+    lane.memory = 0
+    monkeypatch.setattr(farm, "_lane", lambda kit: lane)
+    farm.ask("submit", entry=entry(replace(spec, device="cuda", on_error="fail")))
+    assert "it is dark" in farm.until("failed")["failure"]["found"]
 
 
 def test_a_drained_node_gets_nothing(farm: TestFarm, spec: JobSpec) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.failures import as_error
-from cluster.gpus import chosen, listed, machine_gpus, memory_bytes
+from cluster.gpus import chosen, listed, machine_gpus, memory_bytes, seen_bytes
 from cluster.session import own_gpus
 from scheduler.errors import GpuFailed, GpuUnavailable, LaneOutOfMemory
 
@@ -44,6 +44,16 @@ def test_a_machine_without_a_driver_has_none(tmp_path: Path) -> None:
 def test_memory_is_told_in_bytes() -> None:
     said = "print('GPU-1, 24564\\nGPU-2, [N/A]')"
     assert memory_bytes((sys.executable, "-c", said)) == {"GPU-1": 24564 << 20}
+
+
+def test_what_a_lane_sees_is_told_in_bytes() -> None:
+    command = (sys.executable, "-c", "print('GPU-1a, 24564\\nGPU-2b, 8192')")
+    assert seen_bytes(["GPU-1a"], command) == 24564 << 20
+    assert seen_bytes(["GPU-1"], command) == 24564 << 20, "as CUDA takes names"
+    assert seen_bytes(["0"], command) == 8192 << 20, "whichever that is"
+    assert seen_bytes(["MIG-3c"], command) == 0
+    assert seen_bytes([], command) == 0
+    assert seen_bytes(["GPU-1a"], (sys.executable, "-c", "raise SystemExit(9)")) == 0
 
 
 def test_which_gpus_lanes_get() -> None:

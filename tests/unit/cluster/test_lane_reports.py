@@ -36,6 +36,11 @@ def reports(ledger: Ledger) -> LaneReports:
     return reports
 
 
+def test_a_lanes_gpu_memory_is_told(ledger: Ledger) -> None:
+    up = LaneReports(ledger).told(LaneReady(lane=4, node="n", gpu_memory=8 << 30))
+    assert up == LaneUp(lane="4", life=1, node="n", gpu_memory=8 << 30)
+
+
 def test_results_and_progress_keep_the_number_of_the_lease(reports: LaneReports) -> None:
     progress = TaskProgress(key="analyse/0", attempt=2, frames=4)
     assert reports.told(progress) == Progressed(lease=2, frames=4)

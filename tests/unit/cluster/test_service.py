@@ -17,7 +17,7 @@ import cluster.film_work
 import cluster.service
 from actors.prober import probe
 from actors.toolbox import LaneKit
-from cluster.admitting import GpuRoom, require_room
+from cluster.admitting import GpuRoom, disk_bytes, require_room
 from cluster.executor import Executor
 from cluster.film_work import FilmWork
 from cluster.service import JobService
@@ -149,6 +149,27 @@ def test_a_job_for_which_there_is_no_room_is_refused_before_any_lane_is_up(
         service(lane, admit=lambda work: require_room(work, kit, local=True)).run(job)
     assert lane.asked == []
     assert lane.told == [LaneReady(lane=0)]
+
+
+@pytest.mark.parametrize(("name", "copies"), [("out.mkv", 1), ("out.mp4", 2)])
+def test_the_room_that_signing_needs_is_counted(
+    name: str, copies: int, job: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result whose format holds its statement is there twice while it is signed."""
+    kit, sizes = LaneKit(cache_dir=tmp_path), list[int]()
+
+    def admit(work: FilmWork) -> None:
+        sizes.append(disk_bytes(work))
+        require_room(work, kit, local=True)
+
+    spec = replace(job, output=str(tmp_path / name), encoder=EncoderSettings(codec="libx264"))
+    picture = 64 * 48 * 0.06 / 8
+    wanted = (1 + copies) * int(FRAMES * picture) + 4000 * FRAMES
+    for room in (wanted, wanted - 1):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, room=room: Usage(1 << 40, 0, room))
+        with pytest.raises(AttemptsExhausted if room == wanted else DiskFull):
+            service(Lane(lie), admit=admit).run(spec)
+    assert sizes == [wanted] * 2
 
 
 def test_lanes_that_do_not_fit_into_a_gpu_together_are_refused(

@@ -99,6 +99,7 @@ WHERE = {
     "device": ("cuda", "device", "cuda"),
     "device_ids": (["0", "MIG-1"], "gpus", ("0", "MIG-1")),
     "lane.nvtx": (True, "nvtx", True),
+    "lane.decoder": ("pynvvideocodec", "decoder", "pynvvideocodec"),
 }
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduler.admission import Demand, Room, admit
+from scheduler.admission import Demand, Room, admit, admit_on_gpus
 from scheduler.errors import DoesNotFit
 
 GB = 2**30
@@ -48,3 +48,12 @@ def test_memory_on_different_nodes_does_not_add_up() -> None:
 def test_what_can_never_fit_is_refused_at_once(demand: Demand, found: str) -> None:
     with pytest.raises(DoesNotFit, match=found):
         admit(demand, disk=100 * GB, disk_free=0, reserved=0, nodes=[SMALL, LARGE])
+
+
+def test_a_job_for_gpus_waits_for_a_lane_that_has_enough() -> None:
+    assert admit_on_gpus(8 * GB, {"a": 0, "b": 8 * GB}).admitted
+    answer = admit_on_gpus(9 * GB, {"a": 0, "b": 8 * GB})
+    assert (answer.admitted, answer.lacks) == (False, "memory")
+    assert answer.reason == (
+        "needs 9.0 GiB of GPU memory for a lane; the most that one has is 8.0 GiB (on b)"
+    )

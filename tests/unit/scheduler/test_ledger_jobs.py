@@ -11,6 +11,7 @@ from scheduler.history import (
     LaneDown,
     LaneUp,
     Limited,
+    Measured,
     Needs,
     NodeDrained,
     NodeForgiven,
@@ -127,6 +128,17 @@ def test_a_held_job_says_why_it_waits() -> None:
     assert starts(farm.deliver("film", "analyse")) == []
     assert farm.ledger.why_waiting("film") == "disk full"
     assert len(starts(farm.tell(Released(job="film")))) == 1
+
+
+def test_what_a_film_needs_is_known_once_it_is_probed() -> None:
+    farm = ToldFarm()
+    farm.lanes("small/0", memory=8 << 30)
+    farm.submit()
+    farm.tell(Measured(job="film", needs=Needs(gpu_memory=12 << 30)))
+    assert starts(farm.deliver("film", "analyse")) == []
+    assert farm.ledger.why_waiting("film") == "no lane is up that has 12.0 GiB of GPU memory"
+    farm.lanes("large/0", memory=24 << 30)
+    assert [lane for _, _, lane in starts(farm.told)][-1] == "large/0"
 
 
 def test_a_drained_node_gets_nothing_until_it_is_forgiven() -> None:

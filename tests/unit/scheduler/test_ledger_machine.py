@@ -24,6 +24,7 @@ from scheduler.history import (
     LaneDown,
     LaneUp,
     Limited,
+    Measured,
     Needs,
     NodeDrained,
     NodeForgiven,
@@ -154,6 +155,10 @@ class Farm(RuleBasedStateMachine):
     def hold(self, job: str, hold: bool) -> None:
         self.tell(Held(job=job, reason="disk full") if hold else Released(job=job))
 
+    @rule(job=jobs, memory=st.sampled_from((0, 8)))
+    def measure(self, job: str, memory: int) -> None:
+        self.tell(Measured(job=job, needs=Needs(gpu_memory=memory)))
+
     @rule(job=jobs)
     def cancel(self, job: str) -> None:
         known = self.ledger.state.jobs.get(job)
@@ -278,6 +283,7 @@ class Farm(RuleBasedStateMachine):
         for job in list(self.ledger.state.jobs):
             self.tell(Resumed(job=job))
             self.tell(Released(job=job))
+            self.tell(Measured(job=job, needs=Needs()))
         for lane in ("desk", "a/0", "b/0"):
             self.up(lane)
         for _ in range(400):

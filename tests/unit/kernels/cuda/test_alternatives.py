@@ -5,11 +5,12 @@ import pytest
 
 from kernels.cpu import CpuKernels
 from kernels.cuda import steps
-from kernels.cuda.alternatives import CvCudaSteps, NotInstalledError, TorchSteps
+from kernels.cuda.alternatives import CvCudaSteps, NotInstalledError, TorchSteps, grid_warp
 from kernels.cuda.device import DevicePicture
 from kernels.cuda.interop import DeviceArray
 from kernels.cuda.launcher import Launcher
 from kernels.picture import Roi
+from tests.support.hardware import lacking, package
 
 SIZE = 64
 
@@ -26,8 +27,7 @@ def made(kind, stream):
     try:
         return kind(stream)
     except NotInstalledError as error:
-        # Nothing needs them: they are there to be compared with.
-        pytest.skip(str(error))
+        lacking(error)
 
 
 def array(launcher, name, content, stream):
@@ -87,9 +87,7 @@ def test_their_nv12_is_ours(gpu, scene):
 @pytest.mark.cuda
 def test_torchs_own_grid_is_ours(scene):
     """Needs torch, but no GPU: the grid's convention of places."""
-    torch = pytest.importorskip("torch")
-    from kernels.cuda.alternatives import grid_warp
-
+    torch = package("torch", "make test-gpu installs it")
     picture, rgb = gray(scene)
     affine = scene.affine(1.3, 0.3, 60, 45, SIZE)
     found = grid_warp(torch, torch.as_tensor(rgb), affine, (SIZE, SIZE)).numpy()

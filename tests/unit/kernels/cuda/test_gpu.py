@@ -7,6 +7,7 @@ from kernels.cuda.backend import CudaKernels
 from kernels.cuda.cupy_device import describe
 from kernels.cuda.device import Texture
 from kernels.cuda.launcher import Launcher
+from tests.support.hardware import package
 
 pytestmark = pytest.mark.cuda
 
@@ -50,7 +51,7 @@ def test_marks_measure_what_was_asked_between_them(gpu):
 
 def test_textures_are_described_as_meant():
     """Needs CuPy, but no GPU."""
-    import cupy
+    cupy = package("cupy", "make test-gpu installs it")
 
     texture = Texture(
         pointer=512 * 77, pitch=96, width=20, height=7, dtype="uint16", channels=2, zero_beyond=True

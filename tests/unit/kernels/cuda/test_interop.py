@@ -5,6 +5,7 @@ import pytest
 
 from kernels.cuda.device import DevicePlane
 from kernels.cuda.interop import LEGACY, DeviceArray, offered, taken
+from tests.support.hardware import package
 
 STREAM = 0x5EED0
 
@@ -135,8 +136,8 @@ def test_what_cannot_be_taken_is_refused():
 @pytest.mark.cuda
 def test_cupy_and_torch_see_our_memory(gpu):
     """The same bytes at the same place, both ways."""
-    cupy = pytest.importorskip("cupy")
     device = gpu()
+    cupy = package("cupy", "make test-gpu installs it")
     picture = np.random.default_rng(1).random((6, 8), np.float32)
     memory = device.reserve(picture.nbytes)
     device.write(memory.pointer, 32, picture)
@@ -150,7 +151,7 @@ def test_cupy_and_torch_see_our_memory(gpu):
     found = np.empty_like(picture)
     device.read(back.pointer, back.pitch, found)
     assert np.array_equal(found, picture + 1)
-    torch = pytest.importorskip("torch")
+    torch = package("torch", "make test-gpu installs it")
     tensor = torch.as_tensor(array, device="cuda")
     assert tensor.data_ptr() == memory.pointer
     assert np.array_equal(tensor.cpu().numpy(), picture + 1)
