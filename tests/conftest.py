@@ -13,11 +13,8 @@ from actors.toolbox import EMBEDDED
 from farm.config import load_settings
 from kernels.cuda.cupy_device import CupyDevice, NoGpuError
 from tests.support.cuda_device import Devices
-<<<<<<< HEAD
-from tests.support.played_gpu import PlayedGpu
-=======
 from tests.support.hardware import lacking
->>>>>>> BACK
+from tests.support.played_gpu import PlayedGpu
 
 
 @pytest.fixture(scope="session", autouse=True)
