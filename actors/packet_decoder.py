@@ -24,7 +24,7 @@ from actors.formats import picture_format
 from actors.lane_gpu import LaneGpu
 from actors.one_slot import OneSlot
 from kernels.picture import Plane
-from scheduler.errors import SwapfarmError
+from scheduler.errors import GpuFailed, SwapfarmError
 from scheduler.media import VideoIndex
 
 FILTERS: Final = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
@@ -109,27 +109,31 @@ class PacketRangeDecoder(RangeDecoder[DeviceFrame]):
             decoder = self._open_packets(self._index, self._gpu)
             self._stream = decoder.stream
             hidden: set[int] = set()
-            for packet in _packets(container, stream):
-                if packet is None:
-                    surfaces = decoder.flush()
-                else:
-                    data, pts = bytes(packet), packet.pts
-                    if pts is None:
-                        continue
-                    if not begun:
-                        # Pictures that refer to what came before would be wrong, and so would those
-                        # that are shown before the first whole one.
-                        begun = begins_whole(data, codec)
-                        if not begun:
+            try:
+                for packet in _packets(container, stream):
+                    if packet is None:
+                        surfaces = decoder.flush()
+                    else:
+                        data, pts = bytes(packet), packet.pts
+                        if pts is None:
                             continue
-                        wanted = max(wanted, pts)
-                    if packet.is_discard:
-                        hidden.add(pts)
-                    surfaces = decoder.decode(data, pts)
-                for surface in surfaces:
-                    if surface.pts >= wanted and surface.pts not in hidden:
-                        # What is done with a picture is to look at its size, and `_put`.
-                        yield surface.pts, cast(VideoFrame, surface)
+                        if not begun:
+                            # Pictures that refer to what came before would be wrong, and so would
+                            # those that are shown before the first whole one.
+                            begun = begins_whole(data, codec)
+                            if not begun:
+                                continue
+                            wanted = max(wanted, pts)
+                        if packet.is_discard:
+                            hidden.add(pts)
+                        surfaces = decoder.decode(data, pts)
+                    for surface in surfaces:
+                        if surface.pts >= wanted and surface.pts not in hidden:
+                            # What is done with a picture is to look at its size, and `_put`.
+                            yield surface.pts, cast(VideoFrame, surface)
+            finally:
+                # Its memory goes with it: the copies from there must be done.
+                self._gpu.driver.synchronize(self._stream)
 
     def first_planes(self) -> list[Plane] | None:
         """The film's first picture in host memory, for a look at it; None: there was none."""
@@ -145,17 +149,25 @@ class PacketRangeDecoder(RangeDecoder[DeviceFrame]):
 
     def _downloaded(self, surface: Surface) -> list[Plane]:
         layout = DeviceLayout(format=self._format, faces=0, crop_size=0, semi_planar=True)
+        size = (self._format.width, self._format.height)
+        if (surface.width, surface.height) != size:
+            raise GpuFailed(
+                f"it gives pictures of {surface.width} x {surface.height}",
+                f"{size[0]} x {size[1]}",
+                "leave [lane] decoder out",
+            )
         planes: list[Plane] = []
         shift = 6 if self._format.depth == 10 else 0
         for number, source in enumerate((surface.luma, surface.chroma)):
             rows, row = layout.rows(number)
             memory = self._gpu.driver.host_memory(rows * row)
             place = np.frombuffer(memory, np.uint8).reshape(rows, row)
-            self._gpu.copy(
+            driver = self._gpu.driver  # a look is none of the transfers that are counted
+            driver.copy(
                 *(place.ctypes.data, row, source, surface.pitch),
                 *(row, rows, "down", self._stream),
             )
-            self._gpu.driver.synchronize(self._stream)
+            driver.synchronize(self._stream)
             samples = place.copy().view(self._format.dtype) >> shift
             parts = [samples[:, 0::2], samples[:, 1::2]] if number else [samples]
             planes += [cast(Plane, part) for part in parts]

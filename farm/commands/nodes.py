@@ -28,7 +28,7 @@ def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
         table.add_column(name)
     memory = [max((lane["gpu_memory"] or 0 for lane in row["lanes"]), default=0) for row in rows]
     if any(memory):
-        table.add_column("GPU memory of a lane")
+        table.add_column("GPU memory")
     for row, most in zip(rows, memory, strict=True):
         busy = sum(lane["state"] == "busy" for lane in row["lanes"])
         table.add_row(

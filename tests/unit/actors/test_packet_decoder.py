@@ -7,6 +7,7 @@ Its pictures lie in memory that it overwrites as it goes on, as a decoder's few 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, get_args
 
@@ -142,7 +143,7 @@ def decoded(lane: Lane, index: VideoIndex, start: int, stop: int) -> list[tuple[
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("start", "stop"), [(0, 5), (7, 12), (16, 30), (29, 30)])
+@pytest.mark.parametrize(("start", "stop"), [(0, 3), (16, 20), (29, 30)])
 def test_any_range_is_the_cpus(
     lane: Lane, packet_films: dict[str, VideoIndex], name: str, start: int, stop: int
 ) -> None:
@@ -157,6 +158,7 @@ def test_a_decoder_that_gives_the_cpus_picture_is_taken(
 ) -> None:
     index = packet_films[name]
     assert packets_refuse(index, lane.gpu, Played) == ""
+    assert (lane.gpu.transfers.uploads, lane.gpu.transfers.downloads) == (0, 0)
     route = video_route(
         index, SETTINGS, lane.gpu, packets=Played, decoder_refuses=lambda *_: "not asked"
     )
@@ -175,6 +177,13 @@ class Wrong(Played):
         return surfaces
 
 
+class Padded(Played):
+    """Gives pictures with the rows that a codec adds."""
+
+    def _given(self, frames: Sequence[Any]) -> list[Surface]:
+        return [replace(surface, height=64) for surface in super()._given(frames)]
+
+
 class Silent(Played):
     def _given(self, frames: Sequence[Any]) -> list[Surface]:
         return []
@@ -188,6 +197,7 @@ def missing(index: VideoIndex, gpu: LaneGpu) -> Played:
     ("opens", "why"),
     [
         (Wrong, "its first picture is not the CPU's"),
+        (Padded, "it gives pictures of 64 x 64"),
         (Silent, "it gave no picture"),
         (missing, "PyNvVideoCodec is not installed"),
     ],

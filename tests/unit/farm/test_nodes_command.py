@@ -19,6 +19,6 @@ def test_the_memory_of_gpus_is_shown_where_there_are_some(
     assert "GPU" not in capsys.readouterr().out
     _print([row("plain", 0), row("large", 24 << 30), row("sliced", None)], as_json=False)
     head, plain, large, sliced = capsys.readouterr().out.splitlines()
-    assert head.endswith("GPU memory of a lane")
-    assert large.endswith("24.0 GiB")
+    assert "GPU memory" in head
+    assert "24.0 GiB" in large
     assert "GiB" not in plain + sliced
