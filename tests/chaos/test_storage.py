@@ -178,7 +178,7 @@ def stage(
 def test_one_write_in_so_many_fails(one_in: int, first: int, stage: Stage, tmp_path: Path) -> None:
     """The same, of a short job, many times; where one in ten fails few come far."""
     with part(f"storage-{one_in}-{first}") as facts:
-        facts |= {"whole": 0, "ended": 0, "steps": 0}
+        facts |= {"whole": 0, "refused": 0, "steps": 0}
         stage.empty()
         stage.run()
         calm = look(stage.under / "out.mp4")
@@ -191,7 +191,7 @@ def test_one_write_in_so_many_fails(one_in: int, first: int, stage: Stage, tmp_p
                 facts["whole"] += 1
                 assert stage.wrong(calm) == [], seed
             else:
-                facts["ended"] += 1
+                facts["refused"] += 1
                 last = json.loads(life.said.splitlines()[-1])
                 assert (life.code, last["code"]) == (5, "storage.unwritable"), (seed, life.said)
                 assert not (stage.under / "out.mp4").exists(), seed

@@ -154,12 +154,12 @@ class Stage:
         said = path.read_bytes()
         if path.name in _KEYS:
             return ""
-        if path.name in _TIMES or path.name.endswith(".partial.mp4"):  # signed, and never read
+        if path.name in _TIMES or ".partial.mp4" in path.name:  # signed, and never read
             return str(len(said) > 0)
         if path.name == "record.json":
             said = _RECORD.sub("#", _CHANCE.sub("#", said.decode())).encode()
         digest = hashlib.sha256(said).hexdigest()
-        return "whole" if digest in self.good else digest
+        return "whole" if path == self.under / "out.mp4" and digest in self.good else digest
 
     @property
     def digest(self) -> str:
