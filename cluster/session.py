@@ -45,9 +45,10 @@ _STORE: Final = 80 << 20
 """Bytes of Ray's object store (its minimum is 75 MiB): no frame ever goes there."""
 _SERVERS: Final = frozenset({"raylet", "gcs_server"})
 """Of Ray's processes those without which nothing goes on."""
-SLOW_START: Final = {"worker_register_timeout_seconds": 180}
-"""Seconds in which a process that Ray starts must have loaded Ray. After Ray's own 60 it is killed
-and started again, so that a machine too busy for that never has a lane."""
+SLOW_START: Final = {"worker_register_timeout_seconds": 180, "prestart_worker_first_driver": False}
+"""For machines that do much else. After Ray's own 60 seconds a process of its that has not loaded
+Ray is killed and started again, so that none may ever come up; and where it was one of those that
+Ray starts ahead, whoever starts Ray waits for it for ever."""
 _ONLOOKERS: Final = ("start_api_server", "start_monitor", "start_log_monitor")
 _NEAR: Final = ("127.0.0.1", "localhost", "[::1]")
 _TOKEN: Final = "RAY_AUTH_TOKEN"

@@ -96,6 +96,15 @@ def test_a_lane_that_has_a_place_may_take_its_time_and_one_without_may_not(
         never.close()
 
 
+def test_no_start_of_ray_waits_for_a_process_that_died_while_it_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With Ray's own settings this start never ends."""
+    monkeypatch.setitem(SLOW_START, "worker_register_timeout_seconds", 0)  # none is quick enough
+    with Session.open("local", cpus=1) as session:
+        assert len(session.nodes()) == 1
+
+
 def test_a_ray_that_comes_up_too_late_leaves_nothing_and_is_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
