@@ -147,7 +147,7 @@ class Toolbox:
 
     @property
     def _lane(self) -> DeviceLane:
-        assert self._gpu  # its clock is watched from now on
+        _ = self._gpu  # from now on its clock is watched
         return self._process_gpu.lane
 
     @cached_property

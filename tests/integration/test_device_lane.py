@@ -318,12 +318,13 @@ def test_planted_a_stage_that_forgets_an_event(
     monkeypatch: pytest.MonkeyPatch,
     forgotten: str,
 ) -> None:
-    """It reads poison, or writes where another stream is still at work."""
+    """It reads poison, or writes where another stream is still at work. One slot: the decoder
+    comes back to it at once."""
     monkeypatch.setattr(DeviceLane, forgotten, lambda lane, frames: frames)
-    task = task_of(on_cpu, tmp_path / "job", stabilize=PLAIN)
+    task, single = task_of(on_cpu, tmp_path / "job", stabilize=PLAIN), replace(kit, batch=1)
     theirs = rendered(task_of(on_cpu, tmp_path / "theirs", "cpu", stabilize=PLAIN), Toolbox(kit))
     with pytest.raises((Fault, AssertionError)):
-        alike(rendered(task, played_tools(kit, played)), theirs)
+        alike(rendered(task, played_tools(single, played)), theirs)
 
 
 def processes_of(

@@ -231,9 +231,14 @@ class FakeDriver:
 
     def wait(self, event: int, stream: int) -> None:
         with self._state() as state:
-            found = self._event(state, event)
-            self._show(state, set(found["writes"]))
-            state["reads"] = [r for r in state["reads"] if r["id"] not in found["reads"]]
+            found, mine = self._event(state, event), [self._me, stream]
+            # A stream that waits for itself tells nobody anything.
+            done = {
+                kind: {e["id"] for e in state[kind] if e["id"] in found[kind] and e["by"] != mine}
+                for kind in ("writes", "reads")
+            }
+            self._show(state, done["writes"])
+            state["reads"] = [r for r in state["reads"] if r["id"] not in done["reads"]]
 
     def create_stream(self) -> int:
         self._streams += 1

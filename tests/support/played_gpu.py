@@ -84,11 +84,20 @@ class PlayedDriver(FakeDriver):
         self._kernels = kernels
         super().__init__(folder, surfaces=True)
 
-    def run(self, stream: int, kernel: Any) -> None:
+    def run(self, stream: int, kernel: Any, textures: Sequence[Texture]) -> None:
         """Runs a kernel in a stream: it sees what the stream itself wrote and what the stream has
-        waited for."""
+        waited for.
+
+        Args:
+            textures: that it reads. What else it reads is not known here.
+        """
         with self._state() as state:
             mine = [self._me, stream]
+            for each in textures:
+                if self._find(each.pointer) is not None:
+                    row = each.width * each.channels * np.dtype(each.dtype).itemsize
+                    _, span = self._span(each.pointer, each.pitch, row, each.height)
+                    state["reads"].append({"id": self._next(state), "by": mine, "span": span})
             own = [write["span"] for write in state["writes"] if write["by"] == mine]
             for mapping in self._mappings.values():
                 for span in own:
@@ -148,6 +157,7 @@ class PlayedDevice:
         """To be freed: a finalizer may run at any time."""
         self._live: dict[int, int] = {}
         self._free: defaultdict[int, list[int]] = defaultdict(list)
+        self._textures: dict[int, Texture] = {}
         path = folder / f"pool {os.getpid()} {id(self)}"
         with open(path, "wb") as file:
             file.truncate(POOL)
@@ -201,7 +211,9 @@ class PlayedDevice:
         return np.lib.stride_tricks.as_strided(flat, (len(rows), row), (pitch, 1))
 
     def texture(self, texture: Texture) -> int:
-        return self._kernels.texture(texture)
+        handle = self._kernels.texture(texture)
+        self._textures[handle] = texture
+        return handle
 
     def launch(
         self,
@@ -210,7 +222,12 @@ class PlayedDevice:
         block: tuple[int, int, int],
         arguments: Sequence[Argument],
     ) -> None:
-        self._driver.run(self.stream, lambda: self._kernels.launch(kernel, grid, block, arguments))
+        values = [each.value for each in arguments if isinstance(each, ctypes.c_uint64)]
+        self._driver.run(
+            self.stream,
+            lambda: self._kernels.launch(kernel, grid, block, arguments),
+            [self._textures[value] for value in values if value in self._textures],
+        )
 
 
 class PlayedGpu:
