@@ -11,9 +11,10 @@ from actors.device_frames import DeviceFrame
 from actors.encoder import SegmentEncoder
 from actors.formats import picture_format
 from actors.gpu import Gpu, OpenGpu, no_gpu
-from actors.gpu_video import VideoRoute, gpu_decoder, gpu_encoder, video_route
+from actors.gpu_video import PACKETS, VideoRoute, gpu_decoder, gpu_encoder, video_route
 from actors.lane_files import LaneFiles
 from actors.lane_gpu import LaneGpu
+from actors.packet_decoder import OpenPackets
 from actors.transfers import CountedDevice
 from actors.transport.cuda_ipc import Arenas, CudaRing
 from kernels.cuda.launcher import Launcher
@@ -26,25 +27,27 @@ class DeviceLane:
 
     Args:
         gpu: that of the process.
+        packets: another library that is to decode films where it can.
 
     Raises:
         GpuUnavailable: it has no stream or no driver to be asked for memory.
     """
 
-    def __init__(self, gpu: Gpu) -> None:
+    def __init__(self, gpu: Gpu, packets: OpenPackets | None = None) -> None:
         if gpu.stream is None or gpu.driver is None:
             raise no_gpu("a GPU whose memory cannot be shared")
         self.gpu = LaneGpu(gpu.driver, compute=gpu.stream.stream)
         self.launcher = Launcher(CountedDevice(gpu.device, self.gpu.transfers))
         """Of kernels in the stream of the networks."""
         self.arenas = Arenas(gpu.driver)
+        self._packets = packets
         self._route: tuple[object, VideoRoute] | None = None
 
     def route(self, index: VideoIndex, settings: EncoderSettings) -> VideoRoute:
         """How a film's pictures come and go: tried out when the first of its tasks comes."""
         asked = (index.path, index.codec, picture_format(index), settings)
         if self._route is None or self._route[0] != asked:
-            self._route = asked, video_route(index, settings, self.gpu)
+            self._route = asked, video_route(index, settings, self.gpu, packets=self._packets)
         return self._route[1]
 
     def ring(self, task: RenderTask, slots: int) -> CudaRing:
@@ -103,10 +106,11 @@ class ProcessGpu:
     Args:
         opens: gives it.
         cache_dir: where its machine code may be kept.
+        decoder: what decodes films there, FFmpeg or one of ``gpu_video.PACKETS``.
     """
 
-    def __init__(self, opens: OpenGpu, cache_dir: Path) -> None:
-        self._opens, self._cache_dir = opens, cache_dir
+    def __init__(self, opens: OpenGpu, cache_dir: Path, decoder: str = "ffmpeg") -> None:
+        self._opens, self._cache_dir, self._decoder = opens, cache_dir, decoder
 
     @cached_property
     def gpu(self) -> Gpu:
@@ -116,7 +120,7 @@ class ProcessGpu:
     @cached_property
     def lane(self) -> DeviceLane:
         """Raises GpuUnavailable."""
-        return DeviceLane(self.gpu)
+        return DeviceLane(self.gpu, PACKETS.get(self._decoder))
 
     def close(self) -> None:
         """Gives the memory for frames back.

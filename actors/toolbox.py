@@ -103,7 +103,7 @@ class Toolbox:
     ) -> None:
         self.kit = kit
         self._device = device
-        self._process_gpu = process_gpu or ProcessGpu(open_gpu, kit.cache_dir)
+        self._process_gpu = process_gpu or ProcessGpu(open_gpu, kit.cache_dir, kit.decoder)
         self.profiler = Profiler(ranges=open_ranges() if kit.nvtx else None)
         self._swappers: tuple[tuple[SwapSettings, int, int], list[FaceSwapper]] | None = None
         self._device_swappers: tuple[tuple[SwapSettings, int], list[DeviceFaceSwapper]] | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, get_args
 
 import av
@@ -31,14 +32,17 @@ from actors.packet_decoder import (
 )
 from actors.prober import probe
 from actors.pynvvideocodec import open_pynvvideocodec
+from actors.toolbox import LaneKit, Toolbox
 from actors.transport.cuda_ipc import Arenas
 from actors.transport.libcuda import LibCuda
 from farm.options.settings import Lane as LaneOptions
 from kernels.picture import Picture
+from scheduler.devices import TENSORRT
 from scheduler.errors import GpuUnavailable
 from scheduler.jobs import EncoderSettings
 from scheduler.media import VideoIndex
 from tests.support.hardware import lacking
+from tests.support.played_gpu import PlayedGpu
 from tests.unit.actors.films import make_film
 from tests.unit.actors.gpu_lane import ROUTES, SETTINGS, Lane, by_cpu
 
@@ -165,6 +169,20 @@ def test_a_decoder_that_gives_the_cpus_picture_is_taken(
     assert (route.decode, route.encode, route.semi_planar) == ("packets", "download", True)
     assert route.transfers == (0, 1)
     assert isinstance(gpu_decoder(route, index, lane.gpu), PacketRangeDecoder)
+
+
+def test_a_lane_has_the_decoder_of_its_settings(
+    played: PlayedGpu,
+    packet_films: dict[str, VideoIndex],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(PACKETS, "pynvvideocodec", Played)  # type: ignore[arg-type]
+    index = packet_films[NAMES[0]]
+    for name, decode in (("pynvvideocodec", "packets"), ("ffmpeg", "upload")):
+        tools = Toolbox(LaneKit(cache_dir=tmp_path, decoder=name), TENSORRT, lambda _: played.gpu)
+        assert tools._lane.route(index, SETTINGS).decode == decode
+        tools.close()
 
 
 class Wrong(Played):
