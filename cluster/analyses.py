@@ -88,6 +88,8 @@ class AnalysisCache:
     ) -> Analysis | None:
         """The analysis of the whole film as one chunk, or None.
 
+        Removes what the dead have only begun: every job looks here, but not all keep anything.
+
         Args:
             portraits: which are needed; an entry that has more serves, too.
             occlusion: whether hands are needed; the settings behind ``key`` say the same.
@@ -95,6 +97,9 @@ class AnalysisCache:
             folder: the job's; the tables are linked or copied there, so that they stay while the
                 job needs them.
         """
+        for begun in self._folder.glob(".*"):
+            if stale(begun):
+                shutil.rmtree(begun, ignore_errors=True)
         for kept in filter(lambda kept: kept.serve(portraits), _PORTRAITS):
             entry = self._entry(key, kept)
             try:
@@ -161,11 +166,7 @@ class AnalysisCache:
 
     def _evict(self, newest: Path) -> None:
         sizes = {}
-        for entry in self._folder.iterdir():
-            if entry.name.startswith("."):
-                if stale(entry):  # whoever began it is dead
-                    shutil.rmtree(entry, ignore_errors=True)
-                continue
+        for entry in self._folder.glob("[!.]*"):
             with suppress(FileNotFoundError):
                 used = entry.stat().st_mtime_ns
                 sizes[entry] = (used, sum(path.stat().st_size for path in entry.iterdir()))
