@@ -45,10 +45,16 @@ _STORE: Final = 80 << 20
 """Bytes of Ray's object store (its minimum is 75 MiB): no frame ever goes there."""
 _SERVERS: Final = frozenset({"raylet", "gcs_server"})
 """Of Ray's processes those without which nothing goes on."""
-SLOW_START: Final = {"worker_register_timeout_seconds": 180, "prestart_worker_first_driver": False}
-"""For machines that do much else. After Ray's own 60 seconds a process of its that has not loaded
-Ray is killed and started again, so that none may ever come up; and where it was one of those that
-Ray starts ahead, whoever starts Ray waits for it for ever."""
+RAY_SETTINGS: Final = {
+    # For machines that do much else. After Ray's own 60 seconds a process of its that has not
+    # loaded Ray is killed and started again, so that none may ever come up; and where it was one
+    # of those that Ray starts ahead, whoever starts Ray waits for it for ever.
+    "worker_register_timeout_seconds": 180,
+    "prestart_worker_first_driver": False,
+    # Nobody asks for the history of calls, and when its keeper is dead it is waited for at the end.
+    "task_events_report_interval_ms": 0,
+}
+"""How Ray's servers that we start are set up."""
 _ONLOOKERS: Final = ("start_api_server", "start_monitor", "start_log_monitor")
 _NEAR: Final = ("127.0.0.1", "localhost", "[::1]")
 _TOKEN: Final = "RAY_AUTH_TOKEN"
@@ -219,7 +225,7 @@ class Session:
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
                     _temp_dir=str(folder),
-                    _system_config=dict(SLOW_START),  # Ray writes into it
+                    _system_config=dict(RAY_SETTINGS),  # Ray writes into it
                 )
         except BaseException as error:
             ray.shutdown()
