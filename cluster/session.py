@@ -250,7 +250,7 @@ class Session:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
             # Ray would look for the loopback's address on the network.
             near = _on_loopback() if host in _NEAR else contextlib.nullcontext()
-            with _ray_starts(), near:
+            with _ray_starts(), near, _one_try():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # as above
             raise ClusterUnreachable(
@@ -365,6 +365,18 @@ def _on_loopback() -> Iterator[None]:
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
         del os.environ[_LOOPBACK]
+
+
+@contextlib.contextmanager
+def _one_try() -> Iterator[None]:
+    """A head that dies while it is joined is given up after forty seconds: Ray would try twenty
+    times, a quarter of an hour."""
+    before = ray_constants.NUM_REDIS_GET_RETRIES
+    ray_constants.NUM_REDIS_GET_RETRIES = 1
+    try:
+        yield
+    finally:
+        ray_constants.NUM_REDIS_GET_RETRIES = before
 
 
 @contextlib.contextmanager
