@@ -15,7 +15,7 @@ import psutil
 from ray.cluster_utils import Cluster
 
 from cluster.session import (
-    SLOW_START,
+    RAY_SETTINGS,
     Session,
     end_writers,
     gpus_shown,
@@ -33,7 +33,7 @@ _PATIENCE: Final = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 60_000,
-    **SLOW_START,
+    **RAY_SETTINGS,
 }
 """A node that was killed is missed after seconds, not after a quarter of a minute: its machine says
 at once that nobody listens. One that only shares its cores with many others has time to answer."""

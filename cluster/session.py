@@ -45,10 +45,16 @@ _STORE: Final = 80 << 20
 """Bytes of Ray's object store (its minimum is 75 MiB): no frame ever goes there."""
 _SERVERS: Final = frozenset({"raylet", "gcs_server"})
 """Of Ray's processes those without which nothing goes on."""
-SLOW_START: Final = {"worker_register_timeout_seconds": 180, "prestart_worker_first_driver": False}
-"""For machines that do much else. After Ray's own 60 seconds a process of its that has not loaded
-Ray is killed and started again, so that none may ever come up; and where it was one of those that
-Ray starts ahead, whoever starts Ray waits for it for ever."""
+RAY_SETTINGS: Final = {
+    # For machines that do much else. After Ray's own 60 seconds a process of its that has not
+    # loaded Ray is killed and started again, so that none may ever come up; and where it was one
+    # of those that Ray starts ahead, whoever starts Ray waits for it for ever.
+    "worker_register_timeout_seconds": 180,
+    "prestart_worker_first_driver": False,
+    # Nobody asks for the history of calls, and when its keeper is dead it is waited for at the end.
+    "task_events_report_interval_ms": 0,
+}
+"""How Ray's servers that we start are set up."""
 _ONLOOKERS: Final = ("start_api_server", "start_monitor", "start_log_monitor")
 _NEAR: Final = ("127.0.0.1", "localhost", "[::1]")
 _TOKEN: Final = "RAY_AUTH_TOKEN"
@@ -219,7 +225,7 @@ class Session:
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
                     _temp_dir=str(folder),
-                    _system_config=dict(SLOW_START),  # Ray writes into it
+                    _system_config=dict(RAY_SETTINGS),  # Ray writes into it
                 )
         except BaseException as error:
             ray.shutdown()
@@ -244,7 +250,7 @@ class Session:
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
             # Ray would look for the loopback's address on the network.
             near = _on_loopback() if host in _NEAR else contextlib.nullcontext()
-            with _ray_starts(), near:
+            with _ray_starts(), near, _one_try():
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # as above
             raise ClusterUnreachable(
@@ -359,6 +365,18 @@ def _on_loopback() -> Iterator[None]:
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
         del os.environ[_LOOPBACK]
+
+
+@contextlib.contextmanager
+def _one_try() -> Iterator[None]:
+    """A head that dies while it is joined is given up after forty seconds: Ray would try twenty
+    times, a quarter of an hour."""
+    before = ray_constants.NUM_REDIS_GET_RETRIES
+    ray_constants.NUM_REDIS_GET_RETRIES = 1
+    try:
+        yield
+    finally:
+        ray_constants.NUM_REDIS_GET_RETRIES = before
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from actors.pipeline import lane_processes
 from actors.toolbox import LaneKit
 from cluster import ray_executor
 from cluster.ray_executor import RayExecutor
-from cluster.session import SLOW_START, Session
+from cluster.session import RAY_SETTINGS, Session
 from scheduler.errors import ClusterUnreachable
 from scheduler.events import LaneLost, LaneReady
 
@@ -75,7 +75,7 @@ def test_a_lane_that_has_a_place_may_take_its_time_and_one_without_may_not(
         ]
         (told,) = [word for word in words if word.startswith("--config_list=")]
         said = json.loads(base64.b64decode(told.removeprefix("--config_list=")))
-        assert said.items() >= SLOW_START.items(), "Ray waits for processes that load slowly, too"
+        assert said.items() >= RAY_SETTINGS.items(), "Ray waits for processes that load slowly, too"
         first = RayExecutor(session, kit, 1, processes)
         until(first, LaneReady, 120)
         monkeypatch.setattr(ray_executor, "_FIRST_LANE", 0.5)
@@ -100,7 +100,7 @@ def test_no_start_of_ray_waits_for_a_process_that_died_while_it_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With Ray's own settings this start never ends."""
-    monkeypatch.setitem(SLOW_START, "worker_register_timeout_seconds", 0)  # none is quick enough
+    monkeypatch.setitem(RAY_SETTINGS, "worker_register_timeout_seconds", 0)  # none is quick enough
     with Session.open("local", cpus=1) as session:
         assert len(session.nodes()) == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -158,3 +159,34 @@ def test_who_asks_waits_for_the_keepers_new_ray_and_not_for_ever(
     assert find_place(folder) is None
     with pytest.raises(NoFarm), farm_of(folder):
         pass
+
+
+_JOINS = """
+import sys
+from cluster.session import Session
+from scheduler.errors import ClusterUnreachable
+try:
+    Session.open(sys.argv[1], token="a" * 64)
+except ClusterUnreachable as error:
+    print(error.code)
+"""
+
+
+def test_a_head_that_dies_while_it_is_joined_is_given_up_soon() -> None:
+    """Ray's own twenty tries, even of seven seconds each, would be twice the patience."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        short = {"RAY_gcs_rpc_server_connect_timeout_s": "2", "RAY_py_gcs_connect_timeout_s": "2"}
+        joins = subprocess.Popen(
+            [sys.executable, "-c", _JOINS, address],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | short,
+            text=True,
+        )
+        server.accept()[0].close()
+    try:
+        assert joins.communicate(timeout=70)[0] == "cluster.unreachable\n"
+    finally:
+        joins.kill()
+        joins.wait()
