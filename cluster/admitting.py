@@ -11,7 +11,9 @@ from typing import Final
 import psutil
 
 from actors.content_credentials import sidecar_of
+from actors.device_frames import DeviceLayout
 from actors.formats import picture_format
+from actors.frame_place import host_reason
 from actors.frames import SlotLayout
 from actors.models import ModelStore
 from actors.stages import slots_needed
@@ -90,7 +92,7 @@ def admit_film(
         if gpu is not None:
             room = replace(room, gpu_memory=gpu.memory, gpu_memory_free=gpu.memory)
         nodes = (room,)
-    on_gpu = gpu_bytes(work, gpu.networks) * gpu.lanes if gpu is not None and local else 0
+    on_gpu = gpu_bytes(work, gpu.networks, kit) * gpu.lanes if gpu is not None and local else 0
     folder, output = Path(work.job.folder), Path(work.job.output).parent
     segments, result = _segments(work), _result(work)
     tables = _TABLES * work.index.frames
@@ -147,16 +149,21 @@ def ring_bytes(work: FilmWork, kit: LaneKit) -> int:
     return Ring.nbytes(layout, slots_needed(task, kit))
 
 
-def gpu_bytes(work: FilmWork, networks: int) -> int:
+def gpu_bytes(work: FilmWork, networks: int, kit: LaneKit) -> int:
     """GPU memory of one lane, roughly and rather too much: its context, its networks with what they
-    work in, the planes that a crop or a thumbnail may see, and the crops.
+    work in, the crops, and the planes that a crop or a thumbnail may see, or all frames that it
+    holds where these stay on the GPU.
 
     Args:
         networks: bytes of their files.
+        kit: of the lane.
     """
-    layout = SlotLayout(format=picture_format(work.index), faces=0, crop_size=0)
-    crops = _CROPS * _CROP_BYTES * max(work.job.swap.crop_size, _CROP) ** 2
-    return _CONTEXT + _WORKSPACE * networks + _PLANES * layout.nbytes + crops
+    fmt, size = picture_format(work.index), max(work.job.swap.crop_size, _CROP)
+    pictures = _PLANES * SlotLayout(format=fmt, faces=0, crop_size=0).nbytes
+    if not host_reason(work.job):
+        slot = DeviceLayout(format=fmt, faces=1, crop_size=size, semi_planar=False)
+        pictures += (kit.slots + kit.batch) * slot.nbytes
+    return _CONTEXT + _WORKSPACE * networks + pictures + _CROPS * _CROP_BYTES * size**2
 
 
 def _result(work: FilmWork) -> int:

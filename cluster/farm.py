@@ -458,7 +458,8 @@ class Farm:
             return Admission(admitted=False, lacks="memory", reason="no lane is up yet")
         if not any(lanes.values()):  # lanes without GPUs say themselves what they lack
             return Admission(admitted=True)
-        needed = gpu_bytes(work, network_bytes(work.job, ModelStore(self._premises.cache_dir)))
+        networks = network_bytes(work.job, ModelStore(self._premises.cache_dir))
+        needed = gpu_bytes(work, networks, self._kit)
         self.tell(Measured(job=name, needs=Needs(gpu_memory=needed)))
         return admit_on_gpus(needed, lanes)
 

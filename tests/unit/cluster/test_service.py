@@ -17,9 +17,9 @@ import cluster.film_work
 import cluster.service
 from actors.prober import probe
 from actors.toolbox import LaneKit
-from cluster.admitting import GpuRoom, disk_bytes, require_room
+from cluster.admitting import GpuRoom, disk_bytes, gpu_bytes, require_room
 from cluster.executor import Executor
-from cluster.film_work import FilmWork
+from cluster.film_work import Desk, FilmWork
 from cluster.service import JobService
 from cluster.stitching import FilmStitch, Stitched
 from scheduler.errors import (
@@ -186,6 +186,20 @@ def test_lanes_that_do_not_fit_into_a_gpu_together_are_refused(
         with pytest.raises(AttemptsExhausted if fits else DoesNotFit, match=words):
             service(lane, admit=admit).run(job)
         assert bool(lane.asked) is fits
+
+
+def test_frames_that_stay_on_a_gpu_count_there(job: JobSpec, tmp_path: Path) -> None:
+    kit = LaneKit(cache_dir=tmp_path)
+    swap = replace(job.swap, model="hyperswap_1a_256")
+    desk = Desk(check_sources=lambda _: None, note=lambda _: None, marking={})
+    host, resident = (
+        FilmWork(replace(job, swap=swap, device=device), desk, lambda _: None, look=False)
+        for device in ("cuda", "tensorrt")
+    )
+    more = gpu_bytes(resident, 0, kit) - gpu_bytes(host, 0, kit)
+    crops = 512**2 * 4 * (4 + 3)
+    # Rows of 64 samples take 256 bytes there, and each plane begins on a multiple of 512.
+    assert more == (kit.slots + kit.batch) * (256 * (48 + 24 + 24) + crops)
 
 
 @pytest.mark.parametrize("task", ["stitch", "join", "publish"])
