@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from actors.models import ModelStore
 from actors.toolbox import EMBEDDED
 from farm.config import load_settings
 from kernels.cuda.cupy_device import CupyDevice, NoGpuError
 from tests.support.cuda_device import Devices
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")  # a busy machine is no fault
 
 
 @pytest.fixture(scope="session", autouse=True)
