@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from actors.models import ModelStore
 from actors.toolbox import EMBEDDED
@@ -15,6 +16,9 @@ from kernels.cuda.cupy_device import CupyDevice, NoGpuError
 from tests.support.cuda_device import Devices
 from tests.support.hardware import lacking
 from tests.support.played_gpu import PlayedGpu
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")  # a busy machine is no fault
 
 
 @pytest.fixture(scope="session", autouse=True)

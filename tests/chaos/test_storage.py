@@ -183,9 +183,9 @@ def test_one_write_in_so_many_fails(one_in: int, first: int, stage: Stage, tmp_p
         stage.run()
         calm = look(stage.under / "out.mp4")
         stage.empty()
+        harm = failing_writes(tmp_path, stage.under, first, one_in) | {"FAILING_ALIKE": "1"}
         for seed in range(first, first + SHARE):
-            harm = failing_writes(tmp_path, stage.under, seed, one_in)
-            life = stage.live(environment=harm | {"FAILING_ALIKE": "1"})
+            life = stage.live(environment=harm | {"FAILING_SEED": str(seed)})
             facts["steps"] = max(facts["steps"], len(life.steps))
             if life.code == 0:
                 facts["whole"] += 1
