@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,7 +73,8 @@ class LiteRt:
         LiteRT 2.3 announces its delegate for every network and has no switch for it; the line
         would tear the live progress display.
         """
-        with cls._stderr, tempfile.TemporaryFile() as held:
+        # In memory: a full disk would else be told as a damaged network.
+        with cls._stderr, os.fdopen(os.memfd_create("litert"), "w+b") as held:
             sys.stderr.flush()
             saved = os.dup(2)
             os.dup2(held.fileno(), 2)
