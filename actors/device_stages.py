@@ -86,4 +86,5 @@ def encoder(
     task: RenderTask, frames: Iterator[DeviceFrame], lane: DeviceLane, outcome: Outcome
 ) -> Iterator[DeviceFrame]:
     """Encodes the chunk's frames as a segment."""
-    yield from encoded(task, frames, lane.encoder(task), outcome, lane.skip)
+    remarks = lane.route(task.index, task.job.encoder).reasons
+    yield from encoded(task, frames, lane.encoder(task), outcome, lane.skip, remarks)

@@ -332,12 +332,14 @@ def encoded(
     stage: SegmentEncoder[S],
     outcome: Outcome,
     skip: Callable[[S], None] = lambda _: None,
+    remarks: tuple[str, ...] = (),
 ) -> Iterator[S]:
     """Encodes the chunk's frames as a segment, wherever they lie.
 
     Args:
         stage: is closed in the end.
         skip: told of frames that are not the chunk's own.
+        remarks: of the segment.
     """
     swapped = 0
     with stage:
@@ -357,6 +359,7 @@ def encoded(
         sha256=encoded.sha256,
         extradata_sha256=encoded.extradata_sha256,
         swapped_frames=swapped,
+        remarks=remarks,
     )
 
 

@@ -117,6 +117,8 @@ class FilmWork:
         self.crop_size = 0
         self.cached = False
         """The analysis came from the cache."""
+        self._told: set[str] = set()
+        """What segments had to remark."""
         self._key = ""
         """Of the analysis in the cache; empty: not asked for yet."""
         if look:
@@ -290,6 +292,10 @@ class FilmWork:
     def keep(self, result: Analysis | Segment, *, passthrough: bool = False) -> None:
         """Keep what a lane made and the ledger counted."""
         if isinstance(result, Segment):
+            for remark in result.remarks:
+                if remark not in self._told:  # each chunk says the same
+                    self.desk.note(f"frames on the GPU: {remark}")
+                    self._told.add(remark)
             self.segments[result.chunk] = result
             return
         self.analyses[result.chunk] = result

@@ -418,6 +418,8 @@ class Segment:
     """With ``JobSpec.record_masks``: Parquet with one row for each face that was pasted."""
     times: Mapping[str, Spent] = field(default_factory=dict)
     """What its parts took."""
+    remarks: tuple[str, ...] = ()
+    """Why pictures did not come onto a GPU or leave it by the fastest way, or the one asked for."""
 
     @property
     def cpu_ms(self) -> dict[str, float]:

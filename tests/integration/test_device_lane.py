@@ -276,7 +276,8 @@ def test_what_is_before_the_face_stays_there_and_masks_are_recorded(
 def test_a_task_that_fails_leaves_the_lane_as_it_was(
     on_cpu: JobSpec, kit: LaneKit, played: PlayedGpu, tmp_path: Path
 ) -> None:
-    tools = played_tools(kit, played)
+    route = replace(ROUTES["nvdec-nvenc"], reasons=("it said so",))
+    tools = played_tools(kit, played, route)
     task = task_of(on_cpu, tmp_path / "job", stabilize=PLAIN)
     true, calls = DeviceNetwork.swap, iter(range(100))
 
@@ -299,6 +300,7 @@ def test_a_task_that_fails_leaves_the_lane_as_it_was(
             with pytest.raises((GpuFailed, RenderError), match=r"illegal address|not finite"):
                 rendered(replace(task, attempt=attempt), tools)
     segment = rendered(replace(task, attempt=11), tools)
+    assert segment.remarks == route.reasons
     theirs = rendered(task_of(on_cpu, tmp_path / "theirs", "cpu", stabilize=PLAIN), Toolbox(kit))
     alike(segment, theirs)
     there = {path.name for path in (Path(task.job.folder) / "segments").iterdir()}

@@ -29,7 +29,7 @@ from scheduler.errors import (
     SwapfarmError,
 )
 from scheduler.events import ExecutorEvent, LaneReady, TaskDone, TaskFailed
-from scheduler.jobs import Analysis, EncoderSettings, JobSpec, LaneTask, SwapSettings
+from scheduler.jobs import Analysis, EncoderSettings, JobSpec, LaneTask, Segment, SwapSettings
 from scheduler.ledger import Ledger
 from scheduler.progress import JobSnapshot
 from scheduler.retries import Rules
@@ -200,6 +200,26 @@ def test_frames_that_stay_on_a_gpu_count_there(job: JobSpec, tmp_path: Path) -> 
     crops = 512**2 * 4 * (4 + 3)
     # Rows of 64 samples take 256 bytes there, and each plane begins on a multiple of 512.
     assert more == (kit.slots + kit.batch) * (256 * (48 + 24 + 24) + crops)
+
+
+def test_what_segments_remark_is_told_once(job: JobSpec) -> None:
+    told: list[str] = []
+    desk = Desk(check_sources=lambda _: None, note=told.append, marking={})
+    work = FilmWork(job, desk, lambda _: None, look=False)
+    for chunk, remarks in enumerate((("no NVDEC",), ("no NVDEC", "no NVENC"))):
+        work.keep(
+            Segment(
+                chunk=chunk,
+                path="",
+                frames=1,
+                first_pts=0,
+                sha256="",
+                extradata_sha256="",
+                swapped_frames=0,
+                remarks=remarks,
+            )
+        )
+    assert told == [f"frames on the GPU: no {what}" for what in ("NVDEC", "NVENC")]
 
 
 @pytest.mark.parametrize("task", ["stitch", "join", "publish"])
