@@ -12,7 +12,15 @@ from scheduler.history import Delivered, OutputLost, Progressed
 from scheduler.instructions import Drop, Instruction, JobChanged, JobState, Kill, Stop
 from scheduler.leases import Lease
 from scheduler.pace import Pace
-from scheduler.retries import Rules, Verdict, give_up, judge, wait
+from scheduler.retries import (
+    Rules,
+    Verdict,
+    backoff,
+    give_up,
+    give_up_on_storage,
+    judge,
+    wait,
+)
 from scheduler.standing import Job
 from scheduler.steps import Step
 from scheduler.tasks import Task, TaskState
@@ -220,6 +228,9 @@ class Completions:
                 self._board.offer(job)
                 return []
             failure = give_up(task, failure, self._rules)
+        return self._fail(job, task, failure, now)
+
+    def _fail(self, job: Job, task: Task, failure: Failure, now: float) -> list[Instruction]:
         out = [self.stop(self._state.book.open[n], now) for n in list(task.leases)]
         task.state = TaskState.FAILED
         return out + self.end(job, JobState.FAILED, failure)
@@ -242,12 +253,15 @@ class Completions:
         """What was delivered and is lost is no fault of the task, nor of who looked for it.
 
         It may have been removed on purpose: of a completed job that is done anew only the result
-        is left.
+        is left. A storage that loses the same thing each time ends the job all the same.
         """
         job.retries += 1
+        task.losses += 1
         task.last = failure
+        if task.losses >= self._rules.losses_most:
+            return self._fail(job, task, give_up_on_storage(task, failure), now)
         if not task.leases:
-            task.not_before = now + self._rules.backoff_seconds
+            task.not_before = now + backoff(task.losses, self._rules)
             self.wait(task)
         self._board.offer(job)
         return []

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from scheduler.farm_state import FarmState
 from scheduler.instructions import JobState
 from scheduler.nodes import LaneSeat
+from scheduler.retries import Rules
 from scheduler.standing import Job
 from scheduler.steps import Step
 from scheduler.tasks import Role, Task, TaskState
@@ -22,13 +23,7 @@ def broken(state: FarmState) -> Iterator[str]:
 
 
 def _job(state: FarmState, job: Job) -> Iterator[str]:
-    counted = [
-        number
-        for step in job.steps
-        for tasks in step.tasks.values()
-        for task in tasks
-        for number in task.leases
-    ]
+    counted = [number for task in job.tasks for number in task.leases]
     if sorted(counted) != sorted(job.leases):
         yield f"{job.id} counts leases {job.leases}, its tasks {counted}"
     frames = [n for n in job.leases if state.book.open[n].role == "frames"]
@@ -56,6 +51,8 @@ def _task(state: FarmState, job: Job, task: Task) -> Iterator[str]:
     # The second attempt of a straggler may fail after the first was one too many already.
     if task.failures > job.terms.attempts + 1:
         yield f"{task.key} failed {task.failures} times of at most {job.terms.attempts}"
+    if task.losses > Rules().losses_most:
+        yield f"{task.key} was lost {task.losses} times"
     for number in task.leases:
         lease = state.book.open.get(number)
         if lease is None or lease.stopping is not None or state.task_of(lease) is not task:
@@ -117,11 +114,9 @@ def _idle(state: FarmState) -> Iterator[str]:
     for job in state.jobs.values():
         if not job.works:
             continue
-        for step in job.steps:
-            for tasks in step.tasks.values():
-                for task in tasks:
-                    if task.state is TaskState.WAITING and task.not_before <= state.now:
-                        yield from _stuck(state, job, task, idle)
+        for task in job.tasks:
+            if task.state is TaskState.WAITING and task.not_before <= state.now:
+                yield from _stuck(state, job, task, idle)
 
 
 def _stuck(state: FarmState, job: Job, task: Task, idle: list[LaneSeat]) -> Iterator[str]:

@@ -306,12 +306,10 @@ class Ledger:
     def _revive(self, job: Job) -> None:
         """A job that has ended goes on; its failed tasks begin anew."""
         job.state, job.failure, job.ended, job.paused = JobState.QUEUED, None, None, False
-        for step in job.steps:
-            for tasks in step.tasks.values():
-                for task in tasks:
-                    if task.state is TaskState.FAILED:
-                        task.forget()
-                        self._completions.wait(task)
+        for task in job.tasks:
+            if task.state is TaskState.FAILED:
+                task.forget()
+                self._completions.wait(task)
 
     def _requeue(self, event: Requeued, job: Job, now: float) -> list[Instruction]:
         if event.step >= len(job.steps):
@@ -322,6 +320,8 @@ class Ledger:
             return []
         if job.state.ended:
             self._revive(job)
+        for each in job.tasks:
+            each.losses = 0  # what went with the folder of a completed job is no storage's fault
         out: list[Instruction] = []
         for task in chosen:
             out += self._completions.reopen(step, task, now)

@@ -18,6 +18,8 @@ class Rules:
     backoff_seconds: float = 0.5
     """Before the second attempt; doubles with each further one."""
     backoff_most: float = 60.0
+    losses_most: int = 10
+    """What storage has lost so often is not made again."""
     room_seconds: float = 10.0
     """Before a task that found the disk full is tried again."""
     poison_nodes: int = 3
@@ -69,12 +71,15 @@ def judge(task: Task, failure: Failure, attempts: int, rules: Rules) -> Verdict:
     return Verdict.POISON if task.failures >= attempts else Verdict.AGAIN
 
 
+def backoff(times: int, rules: Rules) -> float:
+    """Seconds before the next attempt of what has gone wrong so many times."""
+    return min(rules.backoff_seconds * 2.0 ** (times - 1), rules.backoff_most)
+
+
 def wait(task: Task, failure: Failure, now: float, rules: Rules) -> None:
     """Say when and how the task is tried again. The first time that memory runs out, the lane's
     batches are halved and the node is not avoided."""
-    task.not_before = now + min(
-        rules.backoff_seconds * 2.0 ** (task.failures - 1), rules.backoff_most
-    )
+    task.not_before = now + backoff(task.failures, rules)
     task.avoid_until = task.not_before + rules.avoid_seconds
     if failure.code == _OUT_OF_MEMORY:
         task.batch_divisor *= 2
@@ -84,9 +89,7 @@ def wait(task: Task, failure: Failure, now: float, rules: Rules) -> None:
 
 def give_up(task: Task, failure: Failure, rules: Rules) -> Failure:
     """Why the job ends, where a task was tried often enough."""
-    what = f"{task.kind} of step {task.step}"
-    if task.frames:
-        what = f"chunk {task.chunk} (frames {task.start} to {task.stop - 1}) in {what}"
+    what = _name(task)
     if len(task.failed_on) >= rules.poison_nodes:
         return Failure.of(
             ChunkPoisoned(
@@ -104,3 +107,22 @@ def give_up(task: Task, failure: Failure, rules: Rules) -> Failure:
             "look at the last error; `farm doctor` checks this machine",
         )
     )
+
+
+def give_up_on_storage(task: Task, failure: Failure) -> Failure:
+    """Why the job ends, where storage lost the same thing often enough."""
+    return Failure.of(
+        AttemptsExhausted(
+            f"{_name(task)}: what was delivered was lost {task.losses} times; the last time: "
+            f"{failure.found}",
+            "a storage that keeps what it took",
+            "look at the disk of the job's folder (--work-dir), then `farm retry`",
+        )
+    )
+
+
+def _name(task: Task) -> str:
+    what = f"{task.kind} of step {task.step}"
+    if task.frames:
+        what = f"chunk {task.chunk} (frames {task.start} to {task.stop - 1}) in {what}"
+    return what

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from scheduler.errors import DiskFull, JobUnknown
@@ -45,6 +45,11 @@ class Job:
         return self.terms.job
 
     @property
+    def tasks(self) -> Iterator[Task]:
+        """Of all steps."""
+        return (task for step in self.steps for each in step.tasks.values() for task in each)
+
+    @property
     def works(self) -> bool:
         """Whether tasks of it may begin."""
         return not self.state.ended and not self.paused and not self.held
@@ -58,9 +63,7 @@ class Job:
         """What the disk said to tasks that wait for room; empty when none does."""
         found = (
             task.last.found
-            for step in self.steps
-            for tasks in step.tasks.values()
-            for task in tasks
+            for task in self.tasks
             if task.state is TaskState.WAITING and task.last and task.last.code == DiskFull.code
         )
         return next(found, "")

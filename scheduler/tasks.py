@@ -54,6 +54,8 @@ class Task:
     """Leases given so far."""
     failures: int = 0
     """Of those that count: not the ones that ended with the service or by a wish."""
+    losses: int = 0
+    """How often what it had delivered, or what it needs, was not on storage any more."""
     failed_on: list[str] = field(default_factory=list)
     """Nodes, each once."""
     not_before: float = 0.0
@@ -83,7 +85,7 @@ class Task:
 
     def forget(self) -> None:
         """Start from scratch: a person wants it done again."""
-        self.failures = 0
+        self.failures = self.losses = 0
         self.failed_on = []
         self.not_before = self.avoid_until = 0.0
         self.batch_divisor = 1

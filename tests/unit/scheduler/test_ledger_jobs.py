@@ -29,7 +29,7 @@ from scheduler.history import (
     Ticked,
     Weighted,
 )
-from scheduler.instructions import Drop, JobChanged, JobState, Stop
+from scheduler.instructions import Drop, Instruction, JobChanged, JobState, Stop
 from scheduler.retries import Rules
 from scheduler.tasks import TaskState
 from tests.unit.scheduler.told_farm import DIED, ToldFarm, plan, starts
@@ -229,22 +229,73 @@ def test_a_segment_that_storage_lost_is_made_again() -> None:
     assert starts(farm.tell(Ticked(), 1.0)) == [("render", 0, "a/0")]
 
 
-def test_what_storage_loses_over_and_over_ends_no_job() -> None:
-    """It counts for no attempt: of a completed job that is done anew all tables are gone."""
+def lose_segment(farm: ToldFarm) -> list[Instruction]:
+    """Storage has a segment no more that was delivered."""
+    lost = farm.ledger.task("film", 0, "render", 0).winner
+    assert lost is not None
+    return farm.tell(OutputLost(job="film", step=0, kind="render", chunk=0, lease=lost))
+
+
+def test_what_storage_lost_counts_for_no_attempt() -> None:
     farm = ToldFarm()
     farm.lanes("a/0")
     farm.submit(chunks=1, attempts=1)
     farm.to_renders(chunks=1)
-    for _ in range(4):
-        farm.deliver("film", "render")
-        lost = farm.ledger.task("film", 0, "render", 0).winner
-        assert lost is not None
-        farm.tell(OutputLost(job="film", step=0, kind="render", chunk=0, lease=lost))
-        assert starts(farm.tell(Ticked(), 1.0)) == [("render", 0, "a/0")]
-        farm.fail("film", "render", error=OutputMissing("tables are gone", "tables", "nothing"))
-        assert starts(farm.tell(Ticked(), 1.0)) == [("render", 0, "a/0")]
+    wait = Rules().backoff_seconds
+    for _ in range(3):
+        for segment in (True, False):
+            if segment:
+                farm.deliver("film", "render")
+                lose_segment(farm)
+            else:
+                farm.fail("film", "render", error=OutputMissing("gone", "tables", "nothing"))
+            assert starts(farm.tell(Ticked(), 0.9 * wait)) == []
+            assert starts(farm.tell(Ticked(), 0.1 * wait)) == [("render", 0, "a/0")]
+            wait *= 2
     assert farm.state() is JobState.RUNNING
-    assert farm.ledger.task("film", 0, "render", 0).failures == 0
+    task = farm.ledger.task("film", 0, "render", 0)
+    assert (task.failures, task.losses) == (0, 6)
+
+
+def test_a_storage_that_keeps_nothing_ends_the_job() -> None:
+    farm = ToldFarm(rules=Rules(losses_most=3))
+    farm.lanes("a/0")
+    farm.submit(chunks=1)
+    farm.to_renders(chunks=1)
+    for _ in range(3):
+        farm.tell(Ticked(), 60.0)
+        farm.deliver("film", "render")
+        lose_segment(farm)
+    assert farm.state() is JobState.FAILED
+    failure = farm.ledger.state.jobs["film"].failure
+    assert failure is not None
+    assert (failure.code, failure.transient) == ("lane.attempts-exhausted", False)
+    assert "lost 3 times" in failure.found
+    assert "chunk 0" in failure.found
+
+    farm.tell(Retried(job="film"))
+    assert farm.task("render", 0) is TaskState.RUNNING
+    farm.deliver("film", "render")
+    assert farm.task("render", 0) is TaskState.DONE
+
+
+def test_what_went_with_the_folder_of_a_completed_job_is_no_loss_of_its_storage() -> None:
+    """A person may have it done again as often as he likes."""
+    farm = ToldFarm(rules=Rules(losses_most=3))
+    farm.lanes("a/0")
+    farm.submit()
+    farm.to_renders()
+    first, last = (farm.ledger.task("film", 0, "render", chunk) for chunk in range(2))
+    farm.deliver("film", "render")
+    farm.deliver("film", "render", chunk=1)
+    for _ in range(4):
+        lose_segment(farm)
+        assert first.losses == 1
+        farm.tell(Ticked(), 60.0)
+        farm.deliver("film", "render")
+        farm.tell(Requeued(job="film", step=0, kind="render", start=last.start, stop=last.stop))
+        farm.deliver("film", "render", chunk=1)
+        assert farm.state() is JobState.RUNNING
 
 
 def test_after_a_restart_only_what_was_under_way_is_done_again() -> None:
