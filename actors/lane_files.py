@@ -71,4 +71,4 @@ def write_table(table: pa.Table, path: Path) -> None:
         StorageUnwritable, DiskFull: it cannot be written.
     """
     with whole_file(path) as file:
-        pq.write_table(table, file)
+        pq.write_table(table, file, use_dictionary=False)  # no coordinate comes twice

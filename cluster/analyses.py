@@ -182,7 +182,7 @@ class AnalysisCache:
 def _join(paths: Sequence[str], schema: pa.Schema, target: Path) -> None:
     """One table after the other as one file, synced; row groups as before."""
     with target.open("wb") as file:
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=False) as writer:
             for path in paths:
                 writer.write_table(pq.read_table(path, schema=schema, use_threads=False))
         file.flush()

@@ -142,7 +142,8 @@ class FilmStitch:
             for table, tracks in zip(self._tables(SCHEMA.names), numbers, strict=True)
         )
         row = 0
-        with pq.ParquetWriter(job.tracks, STITCHED_SCHEMA) as writer:
+        # Without a dictionary: no coordinate comes twice, and to look for that takes longest.
+        with pq.ParquetWriter(job.tracks, STITCHED_SCHEMA, use_dictionary=False) as writer:
             for table in smoothed(numbered, cuts=self._cuts) if job.smooth else numbered:
                 # Smoothed rows come later than they went in, but in the same order.
                 people_here = pa.array(persons[row : row + table.num_rows], pa.int32())

@@ -78,6 +78,8 @@ _SHAPE_TRUST: Final = (
 between the eyes, for the pose and for face, lips, chin and eyes."""
 
 Values = NDArray[np.float64]
+Placed = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Landmarks and box of a face."""
 
 
 class Smoother:
@@ -132,19 +134,19 @@ class Smoother:
         while self._waiting and self._waiting[0].frame <= until:
             rows.append(self._waiting.popleft())
             first.setdefault(rows[-1].track, rows[-1].frame)
-        moved: dict[tuple[int, int], NDArray[np.float32]] = {}
+        moved: dict[tuple[int, int], Placed] = {}
         for track, start in first.items():
             faces = self._tracks.pop(track)
-            for frame, points in self._smoothed(faces, start, until):
-                moved[frame, track] = points
+            for frame, placed in self._smoothed(faces, start, until):
+                moved[frame, track] = placed
             if faces[-1].frame > until:  # else there is a gap after it, which ends all windows
                 self._tracks[track] = [face for face in faces if face.frame > until - REACH]
         return [_placed(face, moved.get((face.frame, face.track))) for face in rows]
 
     def _smoothed(
         self, faces: Sequence[FaceObservation], start: int, stop: int
-    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """(frame, landmarks) of those of a track's faces in frames [start, stop] that move."""
+    ) -> Iterator[tuple[int, Placed]]:
+        """(frame, landmarks and box) of a track's faces in frames [start, stop] that move."""
         count = len(faces[0].landmarks)
         if count not in self._parts:
             self._parts[count] = _Parts(point_set(count))
@@ -161,9 +163,10 @@ class Smoother:
             )
             for begin in range(first, last, BLOCK):
                 end = min(begin + BLOCK, last)
-                yield from zip(
-                    frames[begin:end], parts.smooth(run, begin - low, end - low), strict=True
-                )
+                points = parts.smooth(run, begin - low, end - low)
+                boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+                placed = zip(points, boxes, strict=True)
+                yield from zip(frames[begin:end], placed, strict=True)
 
     def _runs(self, frames: Sequence[int], formed: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
         """[low, high) of faces without a gap, a cut or a face without form between them."""
@@ -187,11 +190,8 @@ def smoothed(tables: Iterable[pa.Table], *, cuts: Collection[int] = ()) -> Itera
     yield smoother.finish()
 
 
-def _placed(face: FaceObservation, points: NDArray[np.float32] | None) -> FaceObservation:
-    if points is None:
-        return face
-    box = np.concatenate([points.min(axis=0), points.max(axis=0)])
-    return replace(face, landmarks=points, box=box)
+def _placed(face: FaceObservation, moved: Placed | None) -> FaceObservation:
+    return replace(face, landmarks=moved[0], box=moved[1]) if moved else face
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -308,18 +308,19 @@ class _Parts:
             return difference
 
         answers = []
+        shifts, turns = ({off: see(off) for off in range(-span, span + 1)} for see in (shift, turn))
         for reach, windows in self._windows:
             offs = range(-reach, reach + 1)
             weights = np.zeros((len(offs), high - low))
             for at in range(low, high):
                 before, after = min(at, reach), min(count - 1 - at, reach)
                 weights[reach - before : reach + after + 1, at - low] = windows[before, after]
-            pairs = list(zip(offs, weights[..., None], strict=True))
+            columns = weights[..., None]
             answers.append(
                 _Answer(
-                    _sum(weight * shift(off) for off, weight in pairs),
-                    _sum(weight * turn(off) for off, weight in pairs),
-                    _sum(weight[..., None] * seen(shape, off) for off, weight in pairs),
+                    _weighted(columns, (shifts[off] for off in offs)),
+                    _weighted(columns, (turns[off] for off in offs)),
+                    _weighted(columns[..., None], (seen(shape, off) for off in offs)),
                 )
             )
         return answers
@@ -367,6 +368,17 @@ def _sum(values: Iterable[Values]) -> Values:
     total = first.copy()
     for value in others:
         total += value
+    return total
+
+
+def _weighted(weights: Values, values: Iterable[Values]) -> Values:
+    """The sum of weights [n, ...] times as many values, term by term."""
+    (weight, value), *others = zip(weights, values, strict=True)
+    total: Values = weight * value
+    term = np.empty_like(total)
+    for weight, value in others:
+        np.multiply(weight, value, out=term)
+        total += term
     return total
 
 
