@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import defaultdict
+from pathlib import Path
 
+from scheduler.chunk_times import MEASURED, ChunkTimes, from_measured
+from scheduler.errors import SettingInvalid
 from scheduler.history import Event
 from scheduler.instructions import Instruction, JobState
 from scheduler.ledger import Ledger
@@ -45,15 +49,33 @@ def fairness(ledger: Ledger, outcome: Outcome) -> float:
     return sum(rates) ** 2 / (len(rates) * sum(rate * rate for rate in rates))
 
 
-def measure(nodes: int, jobs: int, seed: int) -> dict[str, float]:
+def read_times(report: Path) -> ChunkTimes:
+    """The chunk times of a report of ``benchmarks/chunk_times.py``.
+
+    Raises:
+        SettingInvalid: it cannot be read, or is none.
+    """
+    try:
+        facts = json.loads(report.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingInvalid(
+            f"--times {report}: {error}",
+            "the JSON report of benchmarks/chunk_times.py",
+            "correct the path",
+        ) from error
+    return from_measured(facts, str(report))
+
+
+def measure(nodes: int, jobs: int, seed: int, times: ChunkTimes = MEASURED) -> dict[str, float]:
     """Work off a queue of films on virtual nodes; the figures.
 
     Args:
         nodes: with one lane each; 1 % of them fail an hour.
         jobs: films of 10 s to 2 h.
         seed: the same seed gives the same history, whatever the machine.
+        times: of chunks.
     """
-    scenario = film_queue(seed, nodes, jobs)
+    scenario = film_queue(seed, nodes, jobs, times=times)
     ledger = Ledger()
     timed = TimedLedger(ledger)
     began = time.process_time()

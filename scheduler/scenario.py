@@ -5,40 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from scheduler.chunk_times import MEASURED, ChunkTimes
 from scheduler.history import Needs, Terms
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkTimes:
-    """Seconds a chunk takes.
-
-    Two parts: what is in the chunk (log-normal over films and chunks, a few with crowds), which is
-    the same at each attempt; and what befalls the attempt (a Pareto tail: a machine that is busy,
-    a slow disk), which is not.
-    """
-
-    analyse: float = 0.02
-    """Median seconds a frame."""
-    render: float = 0.10
-    film_sigma: float = 0.3
-    chunk_sigma: float = 0.3
-    crowd_share: float = 0.02
-    crowd_most: float = 4.0
-    tail_share: float = 0.02
-    tail_shape: float = 1.2
-    tail_most: float = 30.0
-
-    def content(self, rng: Random) -> float:
-        """How a chunk's time differs from the median, at each attempt."""
-        factor = rng.lognormvariate(0.0, self.chunk_sigma)
-        crowd = rng.random() < self.crowd_share
-        return factor * (rng.uniform(1.0, self.crowd_most) if crowd else 1.0)
-
-    def luck(self, rng: Random) -> float:
-        """How one attempt's time differs from what is in the chunk."""
-        if rng.random() < self.tail_share:
-            return min(rng.paretovariate(self.tail_shape), self.tail_most)
-        return rng.uniform(0.95, 1.05)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +73,13 @@ class Scenario:
     """From a lane to the ledger and back."""
 
 
-def film_queue(seed: int, nodes: int, jobs: int, faults: Faults | None = None) -> Scenario:
+def film_queue(
+    seed: int,
+    nodes: int,
+    jobs: int,
+    faults: Faults | None = None,
+    times: ChunkTimes = MEASURED,
+) -> Scenario:
     """A farm under a queue of films of 10 s to 2 h, submitted at once by a fifth as many users."""
     rng = Random(seed)
     films = tuple(
@@ -125,6 +99,7 @@ def film_queue(seed: int, nodes: int, jobs: int, faults: Faults | None = None) -
         films=films,
         nodes=nodes,
         desks=max(nodes // 30, 2),
+        times=times,
         faults=faults or Faults(node_deaths=0.01, lane_dies=0.0005, late=0.001, twice=0.001),
     )
 

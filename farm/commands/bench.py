@@ -27,6 +27,16 @@ def simulate(
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="The same seed gives the same history.")
     ] = 0,
+    times: Annotated[
+        Path | None,
+        typer.Option(
+            "--times",
+            metavar="FILE",
+            show_default=False,
+            help="How long chunks take: a report of benchmarks/chunk_times.py on your films."
+            " [our own, measured]",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Work off a queue of films on virtual nodes with the real ledger.
@@ -39,9 +49,10 @@ def simulate(
     - `farm bench simulate --nodes 50 --jobs 20`
     - `farm bench simulate --nodes 1000 --jobs 200 --json | jq .efficiency`
     """
-    from farm.simulating import lines, measure
+    from farm.simulating import lines, measure, read_times
+    from scheduler.chunk_times import MEASURED
 
-    result = measure(nodes, jobs, seed)
+    result = measure(nodes, jobs, seed, read_times(times) if times else MEASURED)
     print(json.dumps(result) if as_json else "\n".join(lines(result)))
 
 
